@@ -1,0 +1,1 @@
+"""The library behind the pipeline: tables, arrays and tensors in, the same out. Knows neither Prefect nor the store."""

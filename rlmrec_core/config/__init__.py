@@ -1,0 +1,21 @@
+"""Typed settings, one section per stage. Presets and files: `rlmrec_core.config.pipeline`."""
+
+from rlmrec_core.config.data import ColumnMapping, IngestConfig, PrepareConfig
+from rlmrec_core.config.pipeline import PipelineConfig, dataset_preset, load_config
+from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
+from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
+
+__all__ = [
+    "ColumnMapping",
+    "EmbedConfig",
+    "EvaluateConfig",
+    "IngestConfig",
+    "LlmConfig",
+    "PipelineConfig",
+    "PrepareConfig",
+    "ProfileConfig",
+    "RecommendConfig",
+    "TrainConfig",
+    "dataset_preset",
+    "load_config",
+]

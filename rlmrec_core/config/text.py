@@ -1,0 +1,48 @@
+"""Settings of the stages that write and embed text: profiles and embeddings."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlmrec_core.config.section import Section
+
+Domain = Literal["books", "businesses", "games", "movies", "generic"]
+GeneratorName = Literal["extractive", "llm", "imported"]
+EmbedSource = Literal["profile", "title", "raw", "title+profile"]
+
+
+class LlmConfig(Section):
+    """An OpenAI-compatible chat server. The key comes from the environment variable OPENAI_API_KEY, never from here."""
+
+    model: str | None = Field(None, description="Model name; none takes RLMREC_LLM_MODEL from the environment")
+    base_url: str | None = Field(None, description="Server address; none takes OPENAI_BASE_URL, else OpenAI itself")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature")
+    max_output_tokens: int = Field(400, ge=16, le=16_000, description="Cap on the answer, in tokens")
+    concurrency: int = Field(8, ge=1, le=512, description="Requests in flight at once")
+    timeout_seconds: float = Field(60.0, gt=0, description="Time allowed for one request, in seconds")
+
+
+class ProfileConfig(Section):
+    """How the profiles of one side, items or users, are written (RLMRec, section 3.2, eq. 13 and 14)."""
+
+    generator: GeneratorName = Field("extractive", description="extractive needs no key; llm asks a server; imported takes ready ones")
+    domain: Domain = Field("generic", description="Which folder of prompt templates to use")
+    prompts_dir: str | None = Field(None, description="Folder of your own templates; none takes the ones shipped")
+    max_reviews: int = Field(10, ge=1, le=100, description="Reviews (items) or interactions (users) sampled into one prompt")
+    max_prompt_tokens: int = Field(2000, ge=200, le=200_000, description="Limit of one prompt, in tokens; longest review trimmed first")
+    max_words: int = Field(170, ge=20, le=1000, description="Limit of the summarization, in words")
+    seed: int = Field(2023, ge=0, description="Seed of the sampling of reviews")
+    llm: LlmConfig = Field(LlmConfig(), description="The model server (generator llm)")
+
+
+class EmbedConfig(Section):
+    """How profiles become semantic vectors (RLMRec, section 3.2)."""
+
+    encoder: Literal["minilm", "sentence-transformers", "openai"] = Field("minilm", description="minilm runs offline on the CPU")
+    model: str | None = Field(None, description="Model name for sentence-transformers or openai")
+    base_url: str | None = Field(None, description="openai: server address; none takes OPENAI_BASE_URL, else OpenAI itself")
+    embed_source: EmbedSource = Field("profile", description="Text to embed; the paper embeds the profile's summarization")
+    user_vectors: Literal["profile", "item_mean"] = Field(
+        "profile", description="profile embeds the user's text; item_mean takes the normalised mean of the train items' vectors"
+    )
+    batch_tokens: int = Field(1024, ge=64, le=300_000, description="Tokens in one batch of the encoder")

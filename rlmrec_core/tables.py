@@ -1,0 +1,110 @@
+"""Schemas of the tables that stages hand each other, and the check made on entry."""
+
+import pyarrow as pa
+
+ATTRIBUTES = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
+
+INTERACTIONS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("rating", pa.float32()),
+        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("review", pa.string()),
+        # Set by ready-made splits only; null where prepare is to divide.
+        pa.field("part", pa.string()),
+    ]
+)
+ITEMS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("attributes", ATTRIBUTES),
+    ]
+)
+IMPORTED_PROFILES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("summarization", pa.string(), nullable=False),
+        pa.field("reasoning", pa.string()),
+    ]
+)
+SPLIT = pa.schema(
+    [
+        pa.field("user", pa.int32(), nullable=False),
+        pa.field("item", pa.int32(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("rating", pa.float32()),
+        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("review", pa.string()),
+    ]
+)
+USER_INDEX = pa.schema([pa.field("user", pa.int32(), nullable=False), pa.field("user_id", pa.string(), nullable=False)])
+ITEM_INDEX = pa.schema([pa.field("item", pa.int32(), nullable=False), pa.field("item_id", pa.string(), nullable=False)])
+STATISTICS = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.float64(), nullable=False)])
+PROFILES = pa.schema(
+    [
+        pa.field("id", pa.int32(), nullable=False),
+        pa.field("summarization", pa.string()),
+        pa.field("reasoning", pa.string()),
+        pa.field("generator", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("prompt_version", pa.string()),
+        pa.field("prompt_hash", pa.string()),
+        pa.field("tokens_in", pa.int64()),
+        pa.field("tokens_out", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("attempts", pa.int32()),
+        pa.field("source_hash", pa.string()),
+    ]
+)
+METRICS = pa.schema(
+    [
+        pa.field("backbone", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+RECOMMENDATIONS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+
+
+class TableError(ValueError):
+    """A table that a stage cannot use: says which column, and the way out."""
+
+
+def embeddings_schema(size: int) -> pa.Schema:
+    """Schema of a table of semantic vectors with `size` components each."""
+    return pa.schema(
+        [pa.field("id", pa.int32(), nullable=False), pa.field("vector", pa.list_(pa.float32(), size), nullable=False)]
+    )
+
+
+def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """`table` restricted to `schema`'s columns, in its order.
+
+    Raises TableError if a column is missing, has another type, or holds nulls where none may be.
+    """
+    for field in schema:
+        if field.name not in table.column_names:
+            raise TableError(f"{where}: column {field.name!r} is missing; rebuild the stage that wrote it with --force")
+        column = table[field.name]
+        if column.type != field.type:
+            raise TableError(f"{where}: column {field.name!r} is {column.type}, expected {field.type}; rebuild with --force")
+        if not field.nullable and column.null_count:
+            raise TableError(f"{where}: column {field.name!r} holds {column.null_count} nulls, none are allowed")
+    return table.select(schema.names).cast(schema)
