@@ -104,7 +104,9 @@ def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
             raise TableError(f"{where}: column {field.name!r} is missing; rebuild the stage that wrote it with --force")
         column = table[field.name]
         if column.type != field.type:
-            raise TableError(f"{where}: column {field.name!r} is {column.type}, expected {field.type}; rebuild with --force")
+            raise TableError(
+                f"{where}: column {field.name!r} is {column.type}, expected {field.type}; rebuild with --force"
+            )
         if not field.nullable and column.null_count:
             raise TableError(f"{where}: column {field.name!r} holds {column.null_count} nulls, none are allowed")
     return table.select(schema.names).cast(schema)

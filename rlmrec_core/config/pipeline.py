@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -73,7 +73,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 def dataset_preset(name: str) -> dict[str, Any]:
-    """The settings of a known data set, as overrides of `PipelineConfig`'s defaults. Raises ValueError on another name."""
+    """The settings of a known data set, as overrides of `PipelineConfig`'s defaults. Raises ValueError on others."""
     if name not in get_args(DatasetName):
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(get_args(DatasetName))}")
     return _PRESETS[name]

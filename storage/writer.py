@@ -1,0 +1,74 @@
+"""Writing one artifact: files into a temporary folder, each hashed as it is closed."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import explained
+from storage.keys import checked_file
+from storage.manifest import FileEntry
+
+ROW_GROUP = 65_536
+"""Rows in one Parquet row group. Fixed, since the same key must give the same bytes."""
+
+
+class ArtifactWriter:
+    """Collects the files of one artifact in `folder`; `ArtifactStore.writer` publishes them all at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: dict[str, FileEntry] = {}
+
+    def table(self, name: str, table: pa.Table) -> int:
+        """Write a table as `name`.parquet; returns its number of rows."""
+        return self.batches(name, table.schema, table.to_batches())
+
+    def batches(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+        """Write a stream of record batches as `name`.parquet in constant memory; returns the number of rows."""
+        path = self._path(f"{name}.parquet")
+        rows = 0
+        with pq.ParquetWriter(path, schema, compression="zstd", version="2.6") as writer:
+            for group in _regroup(schema, batches):
+                with explained(f"write {path}"):
+                    writer.write_table(group, row_group_size=ROW_GROUP)
+                rows += group.num_rows
+        self._close(path, rows, {field.name: str(field.type) for field in schema})
+        return rows
+
+    def file(self, name: str, content: bytes) -> None:
+        """Write other content, such as weights in the safetensors format."""
+        path = self._path(name)
+        with explained(f"write {path}"):
+            path.write_bytes(content)
+        self._close(path, None, None)
+
+    def _path(self, name: str) -> Path:
+        if checked_file(name) in self.files:
+            raise ValueError(f"{name} was written already")
+        return self._folder / name
+
+    def _close(self, path: Path, rows: int | None, columns: dict[str, str] | None) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.files[path.name] = FileEntry(sha256=sha256, bytes=path.stat().st_size, rows=rows, columns=columns)
+
+
+def _regroup(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Tables of exactly ROW_GROUP rows (the last may be shorter), however the batches were cut."""
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
+    for batch in batches:
+        while n_waiting + batch.num_rows >= ROW_GROUP:
+            head = batch.slice(0, ROW_GROUP - n_waiting)
+            yield pa.Table.from_batches([*waiting, head], schema=schema)
+            batch, waiting, n_waiting = batch.slice(head.num_rows), [], 0
+        if batch.num_rows:
+            waiting.append(batch)
+            n_waiting += batch.num_rows
+    if waiting:
+        yield pa.Table.from_batches(waiting, schema=schema)
