@@ -70,7 +70,7 @@ def test_a_block_that_fails_leaves_nothing(store: ArtifactStore, tmp_path: Path)
         writer.table("split", TABLE)
         raise ZeroDivisionError
     assert store.find("prepare", KEY) is None
-    assert not [path for path in tmp_path.rglob("*.parquet")]
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "manifest"])
@@ -144,7 +144,7 @@ def test_file_names_from_outside_cannot_leave_the_artifact(store: ArtifactStore,
 def test_a_missing_table_names_the_way_out(store: ArtifactStore) -> None:
     with pytest.raises(StoreError, match="run the stage 'embed' first"):
         store.table(ArtifactRef("embed", KEY, store.url), "items")
-    with pytest.raises(StoreError, match="has no file nothing.parquet"):
+    with pytest.raises(StoreError, match=r"has no file nothing\.parquet"):
         store.table(write(store, KEY), "nothing")
 
 

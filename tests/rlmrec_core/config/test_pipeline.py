@@ -1,0 +1,49 @@
+"""Settings: what wins over what, and that a slip of the pen is an error."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from rlmrec_core.config import PipelineConfig, load_config
+from rlmrec_core.config.pipeline import DatasetName
+
+
+def test_nothing_given_is_the_sample() -> None:
+    assert load_config() == PipelineConfig()
+    assert load_config().ingest.reader == "sample"
+
+
+@pytest.mark.parametrize("name", get_args(DatasetName))
+def test_every_preset_is_valid(name: str) -> None:
+    assert load_config(dataset=name).ingest.reader in {name, "splits"}
+
+
+def test_later_wins_and_neighbours_stay(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('dataset = "movielens"\n[prepare]\nk_core = 5\nseed = 7\n[train]\nbatch_size = 512\n')
+    config = load_config(file, overrides={"prepare": {"seed": 8}})
+    assert config.ingest.reader == "movielens"
+    assert (config.prepare.k_core, config.prepare.seed, config.prepare.ratios) == (5, 8, (3, 1, 1))
+    assert config.train.batch_size == 512 and config.item_profiles.domain == "movies"
+
+
+def test_an_argument_overrides_the_data_set_named_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('dataset = "movielens"\n')
+    assert load_config(file, dataset="xrec-yelp").ingest.reader == "splits"
+
+
+def test_an_unknown_field_or_data_set_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[prepare]\nkcore = 5\n")
+    with pytest.raises(ValidationError, match="kcore"):
+        load_config(file)
+    with pytest.raises(ValueError, match="choose one of sample"):
+        load_config(dataset="netflix")
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        PipelineConfig().prepare.k_core = 3  # type: ignore[misc]
