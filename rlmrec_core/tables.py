@@ -1,5 +1,7 @@
 """Schemas of the tables that stages hand each other, and the check made on entry."""
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 ATTRIBUTES = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
@@ -92,6 +94,20 @@ def embeddings_schema(size: int) -> pa.Schema:
     return pa.schema(
         [pa.field("id", pa.int32(), nullable=False), pa.field("vector", pa.list_(pa.float32(), size), nullable=False)]
     )
+
+
+def vectors_table(vectors: npt.NDArray[np.float32]) -> pa.Table:
+    """(n, d) float32 as a table of `embeddings_schema(d)`, one row for each id from 0 to n - 1."""
+    n, size = vectors.shape
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    columns = [pa.array(np.arange(n, dtype=np.int32)), pa.FixedSizeListArray.from_arrays(flat, size)]
+    return pa.table(columns, schema=embeddings_schema(size))
+
+
+def vectors_of(table: pa.Table) -> npt.NDArray[np.float32]:
+    """The vectors of a table of `embeddings_schema(d)`, (n, d) float32, in the order of its rows."""
+    flat: npt.NDArray[np.float32] = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(table), table["vector"].type.list_size)
 
 
 def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
