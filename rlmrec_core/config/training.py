@@ -1,14 +1,51 @@
 """Settings of the stages that learn and rank: train, evaluate and recommend."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rlmrec_core.config.presets import HyperPreset, Value, hyper_parameters
 from rlmrec_core.config.section import Section
 
+# The registry of backbones: a name here is a file of that name in rlmrec_core/backbones.
 BackboneName = Literal["lightgcn"]
 VariantName = Literal["base", "con", "gen"]
-HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "sample"]
+
+
+class AlignmentSettings(Section):
+    """How collaborative vectors are aligned with semantic ones (RLMRec, section 3.3)."""
+
+    weight: float = Field(ge=0, description="Weight of the alignment loss")
+    tau: float = Field(ge=0.03, description="Temperature of the alignment loss")
+    mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
+    shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors")
+
+
+class RunSettings(Section):
+    """One model's training with every hyper-parameter settled, and nothing that does not matter to it."""
+
+    backbone: BackboneName = Field(description="Graph recommender")
+    variant: VariantName = Field(description="Base, RLMRec-Con or RLMRec-Gen")
+    seed: int = Field(description="Seed of every random number of the run")
+    hyper: dict[str, Value] = Field(description="The backbone's own hyper-parameters")
+    alignment: AlignmentSettings | None = Field(description="None for Base")
+    embedding_size: int = Field(32, ge=1, description="Width d of the id embeddings")
+    learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam")
+    weight_decay: float = Field(ge=0, description="L2 weight lambda on the sum of squares of all parameters")
+    batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
+    max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
+    validate_every: int = Field(3, ge=1, description="Epochs between two validations")
+    patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
+    threads: int = Field(1, ge=1, description="CPU threads")
+
+    @model_validator(mode="after")
+    def _variant_has_its_alignment(self) -> Self:
+        if (self.variant == "base") != (self.alignment is None):
+            raise ValueError(f"variant {self.variant!r}: alignment settings belong to con and gen, and only to them")
+        if self.alignment and (self.variant == "gen") != (self.alignment.mask_ratio is not None):
+            raise ValueError(f"variant {self.variant!r}: a mask ratio belongs to gen, and only to it")
+        return self
 
 
 class TrainConfig(Section):
@@ -18,7 +55,9 @@ class TrainConfig(Section):
     """
 
     backbones: tuple[BackboneName, ...] = Field(("lightgcn",), min_length=1, description="Graph recommenders to train")
-    variants: tuple[VariantName, ...] = Field(("base", "con", "gen"), min_length=1, description="Base, RLMRec-Con, RLMRec-Gen")
+    variants: tuple[VariantName, ...] = Field(
+        ("base", "con", "gen"), min_length=1, description="Base, RLMRec-Con, RLMRec-Gen"
+    )
     seeds: tuple[int, ...] = Field((2023,), min_length=1, description="One model is trained per seed")
     preset: HyperPreset = Field("amazon-book", description="Data set whose hyper-parameters are taken")
     embedding_size: int = Field(32, ge=1, le=4096, description="Width d of the id embeddings")
@@ -30,17 +69,65 @@ class TrainConfig(Section):
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
     n_layers: int | None = Field(None, ge=1, le=8, description="Propagation layers L")
-    weight_decay: float | None = Field(None, ge=0, description="L2 weight lambda on the sum of squares of all parameters")
+    weight_decay: float | None = Field(
+        None, ge=0, description="L2 weight lambda on the sum of squares of all parameters"
+    )
     align_weight: float | None = Field(None, ge=0, description="Weight of the alignment loss")
-    align_tau: float | None = Field(None, gt=0, description="Temperature of the alignment loss")
+    align_tau: float | None = Field(None, ge=0.03, description="Temperature of the alignment loss")
     mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
     shuffle_semantics: bool = Field(False, description="Control: permute the rows of the semantic vectors")
+    backbone_settings: dict[BackboneName, dict[str, Value]] = Field(
+        {}, description='Further hyper-parameters of single backbones, e.g. {"lightgcn": {"edge_keep": 0.9}}'
+    )
+
+    def run(self, backbone: BackboneName, variant: VariantName, seed: int) -> RunSettings:
+        """The settings of one model: the preset's values, under those set here.
+
+        Raises pydantic.ValidationError if together they make no valid run.
+        """
+        chosen = hyper_parameters(self.preset, backbone, variant)
+        own = {name: getattr(self, name) for name in _OVERRIDES}
+        chosen |= {name: value for name, value in own.items() if value is not None}
+        chosen |= self.backbone_settings.get(backbone, {})
+        align = {name: chosen.pop(key, None) for name, key in _ALIGNMENT.items()}
+        return RunSettings(
+            backbone=backbone,
+            variant=variant,
+            seed=seed,
+            weight_decay=chosen.pop("weight_decay"),
+            hyper=dict(sorted(chosen.items())),
+            alignment=self._alignment(variant, align),
+            **{name: getattr(self, name) for name in _SHARED},
+        )
+
+    def _alignment(self, variant: VariantName, values: dict[str, Value | None]) -> AlignmentSettings | None:
+        if variant == "base":
+            return None
+        if variant == "con":
+            values = values | {"mask_ratio": None}
+        return AlignmentSettings.model_validate({**values, "shuffle": self.shuffle_semantics})
+
+
+_OVERRIDES = ("n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio")
+_ALIGNMENT = {"weight": "align_weight", "tau": "align_tau", "mask_ratio": "mask_ratio"}
+_SHARED = (
+    "embedding_size",
+    "learning_rate",
+    "batch_size",
+    "max_epochs",
+    "validate_every",
+    "patience",
+    "device",
+    "threads",
+)
 
 
 class EvaluateConfig(Section):
     """All-rank evaluation (RLMRec, section 4.1.2)."""
 
-    ks: tuple[int, ...] = Field((5, 10, 20), min_length=1, description="Cut-offs of Recall and NDCG")
+    ks: tuple[int, ...] = Field((5, 10, 20), min_length=1, description="Cut-offs of every metric")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
+    threads: int = Field(1, ge=1, le=64, description="CPU threads")
 
 
 class RecommendConfig(Section):
@@ -48,4 +135,6 @@ class RecommendConfig(Section):
 
     k: int = Field(20, ge=1, le=1000, description="Items per user")
     variant: Literal["best", "base", "con", "gen"] = Field("best", description="best: highest validation Recall@20")
-    exclude: Literal["train", "all"] = Field("train", description="Known interactions left out: train only, or every part")
+    exclude: Literal["train", "all"] = Field(
+        "train", description="Known interactions left out: train only, or every part"
+    )

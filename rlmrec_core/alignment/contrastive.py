@@ -1,0 +1,88 @@
+"""RLMRec-Con: contrastive alignment."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlmrec_core.alignment.base import Alignment, Entry, Float32Array, Semantic, adapter
+from rlmrec_core.backbones.base import Batch
+from rlmrec_core.config.training import AlignmentSettings
+from rlmrec_core.losses import info_nce
+
+
+class ContrastiveAlignment(Alignment):
+    """Pull each node's collaborative vector towards its adapted semantic vector (RLMRec, eq. 16 and 18).
+
+    loss = nce(u, f(s_u); all users) + nce(pos, f(s_pos); in-batch positives) + nce(neg, f(s_neg); in-batch negatives),
+    with one MLP f for users and items. These denominators are the ones of the authors' experiments; the paper's text
+    has in-batch everywhere. Without negatives in the batch the last term is left out.
+    """
+
+    def __init__(self, semantic: Semantic, size: int, settings: AlignmentSettings, generator: torch.Generator) -> None:
+        """size: width D of the backbone's nodes."""
+        super().__init__()
+        self.weight, self.tau = settings.weight, settings.tau
+        self.n_users = len(semantic.users)
+        self.users, self.items = _Side(semantic.users), _Side(semantic.items)
+        self.adapter = adapter(semantic.users.shape[1], size, generator)
+
+    def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
+        users, items = nodes.split([self.n_users, len(nodes) - self.n_users])
+        drawn = [batch.positives] if batch.negatives is None else [batch.positives, batch.negatives]
+        # The MLP runs once on every user and once on every distinct item of the batch: it dominates the step.
+        item_rows, item_keys = self._adapt_distinct(torch.cat(drawn))
+        loss = self._user_term(users, batch.users)
+        for ids in drawn:
+            loss = loss + self._item_term(items, ids, item_rows, item_keys)
+        return {"align": self.weight * loss}
+
+    def _user_term(self, users: Tensor, ids: Tensor) -> Tensor:
+        distinct, rows, counts = self.users.distinct(ids)
+        keys = self.adapter(self.users.vectors)
+        return self._nce(users.index_select(0, distinct), keys, rows, counts, None)
+
+    def _item_term(self, items: Tensor, ids: Tensor, item_rows: Tensor, item_keys: Tensor) -> Tensor:
+        distinct, rows, counts = self.items.distinct(ids)
+        keys = item_keys.index_select(0, torch.searchsorted(item_rows, rows))
+        own = torch.arange(len(distinct), device=ids.device)
+        return self._nce(items.index_select(0, distinct), keys, own, counts, counts)
+
+    def _adapt_distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.items.distinct(ids).rows
+        return rows, self.adapter(self.items.vectors.index_select(0, rows))
+
+    def _nce(self, anchors: Tensor, keys: Tensor, own: Tensor, counts: Tensor, key_counts: Tensor | None) -> Tensor:
+        if not len(anchors):
+            return anchors.sum()  # no node of this batch has a semantic vector
+        return info_nce(anchors, keys, own, tau=self.tau, anchor_counts=counts, key_counts=key_counts)
+
+
+class _Distinct(NamedTuple):
+    """Distinct nodes of a batch: their ids, their rows in the side's vectors, how often each occurs. All (m,) int64."""
+
+    ids: Tensor
+    rows: Tensor
+    counts: Tensor
+
+
+class _Side(nn.Module):
+    """The vectors at hand on one side, (n_known, d_s), and each node's row among them, -1 where it has none."""
+
+    vectors: Tensor
+    row_of: Tensor
+
+    def __init__(self, vectors: Float32Array) -> None:
+        super().__init__()
+        known = vectors.any(axis=1)
+        rows = np.where(known, np.cumsum(known) - 1, -1)
+        # Not persistent: input data has no place among the model's weights.
+        self.register_buffer("vectors", torch.from_numpy(vectors[known]), persistent=False)
+        self.register_buffer("row_of", torch.from_numpy(rows), persistent=False)
+
+    def distinct(self, ids: Tensor) -> _Distinct:
+        """The distinct nodes among `ids` that have a vector, in ascending order."""
+        known = ids[self.row_of[ids] >= 0]
+        distinct, counts = torch.unique(known, return_counts=True)
+        return _Distinct(distinct, self.row_of[distinct], counts)

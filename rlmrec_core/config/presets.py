@@ -1,0 +1,54 @@
+"""Hyper-parameters per data set, backbone and variant: RLMRec's (appendix B and its authors' settings), and our own."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]
+Value = int | float | bool
+
+_PAPER_SETS = ("amazon-book", "yelp", "steam")
+
+# backbone -> variant -> name -> one value, or three for Amazon-book, Yelp and Steam. Con and Gen start from Base.
+_PAPER: dict[str, dict[str, dict[str, Value | tuple[Value, Value, Value]]]] = {
+    "lightgcn": {
+        "base": {"n_layers": (3, 3, 2), "weight_decay": 1e-6, "edge_keep": 0.8},
+        "con": {
+            "n_layers": 3,
+            "weight_decay": (1e-7, 1e-7, 1e-8),
+            "align_weight": (1e-2, 1e-2, 1e-3),
+            "align_tau": (0.2, 0.2, 0.1),
+        },
+        "gen": {
+            "n_layers": 2,
+            "weight_decay": (1e-7, 1e-7, 1e-6),
+            "align_weight": (0.1, 0.01, 0.1),
+            "align_tau": (0.5, 0.1, 0.5),
+            "mask_ratio": (0.15, 0.05, 0.15),
+        },
+    },
+}
+
+# Data sets beyond the paper: the paper's set to start from, and what our own search on validation changed.
+_STARTS_FROM = {"movielens": "amazon-book", "xrec-yelp": "yelp", "sample": "amazon-book"}
+_TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {}
+
+# What a backbone without an entry of its own starts from.
+_GENERAL: dict[str, dict[str, Value]] = {
+    "base": {"n_layers": 2, "weight_decay": 1e-6},
+    "con": {"align_weight": 1e-2, "align_tau": 0.2},
+    "gen": {"align_weight": 0.1, "align_tau": 0.2, "mask_ratio": 0.1},
+}
+
+
+def hyper_parameters(dataset: HyperPreset, backbone: str, variant: str) -> dict[str, Value]:
+    """Every hyper-parameter of a run by name: those of TrainConfig, and the backbone's own."""
+    column = _PAPER_SETS.index(_STARTS_FROM.get(dataset, dataset))
+    paper, tuned = _PAPER.get(backbone, {}), _TUNED.get(dataset, {}).get(backbone, {})
+    chosen: dict[str, Value] = {}
+    for name in dict.fromkeys(("base", variant)):
+        chosen |= _GENERAL.get(name, {}) | _column(paper.get(name, {}), column) | tuned.get(name, {})
+    return chosen
+
+
+def _column(row: Mapping[str, Value | tuple[Value, Value, Value]], column: int) -> dict[str, Value]:
+    return {name: value[column] if isinstance(value, tuple) else value for name, value in row.items()}

@@ -1,0 +1,47 @@
+"""Where a run stands: its history, its best epoch, and whether it is time to stop."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+STOPPING_METRIC = "recall@20"
+
+
+@dataclass
+class Progress:
+    """Everything about a run that is neither a weight nor a random state. Its fields are plain JSON values."""
+
+    next_epoch: int = 0
+    best_epoch: int = -1
+    best_value: float = -1.0
+    strikes: int = 0
+    losses: list[dict[str, float]] = field(default_factory=list)
+    validations: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def validated(self, epoch: int, metrics: dict[str, float]) -> bool:
+        """Take in a validation; True if it is the best so far."""
+        self.validations[str(epoch)] = metrics
+        better = metrics[STOPPING_METRIC] > self.best_value
+        if better:
+            self.best_epoch, self.best_value, self.strikes = epoch, metrics[STOPPING_METRIC], 0
+        else:
+            self.strikes += 1
+        return better
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; `Progress(**fields)` reads them back."""
+        return asdict(self)
+
+    def history(self) -> pa.Table:
+        """One row per epoch: epoch, loss (their sum), loss_<name> of each, and the metrics, null where not
+        validated.
+        """
+        names = list(self.losses[0]) if self.losses else []
+        metric_names = list(next(iter(self.validations.values()), {}))
+        validations = [self.validations.get(str(epoch), {}) for epoch in range(len(self.losses))]
+        columns: dict[str, pa.Array] = {"epoch": pa.array(range(len(self.losses)), pa.int32())}
+        columns["loss"] = pa.array([sum(row.values()) for row in self.losses], pa.float64())
+        columns |= {f"loss_{name}": pa.array([row[name] for row in self.losses], pa.float64()) for name in names}
+        columns |= {name: pa.array([row.get(name) for row in validations], pa.float64()) for name in metric_names}
+        return pa.table(columns)
