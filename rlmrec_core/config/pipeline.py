@@ -67,7 +67,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "prepare": _READY_MADE,
         "item_profiles": {"domain": "businesses", "generator": "imported"},
         "user_profiles": {"domain": "businesses"},
-        "train": {"preset": "yelp"},
+        "train": {"preset": "xrec-yelp"},
     },
 }
 
