@@ -1,8 +1,16 @@
 """Schemas of the tables that stages hand each other, and the check made on entry."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+Tables = dict[str, tuple[pa.Schema, Iterator[pa.RecordBatch]]]
+"""Named tables as streams: each with its schema, to be drained once."""
+
+PARTS = ("train", "validation", "test")
+"""What an interaction may be used for."""
 
 ATTRIBUTES = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 
@@ -45,6 +53,16 @@ SPLIT = pa.schema(
 USER_INDEX = pa.schema([pa.field("user", pa.int32(), nullable=False), pa.field("user_id", pa.string(), nullable=False)])
 ITEM_INDEX = pa.schema([pa.field("item", pa.int32(), nullable=False), pa.field("item_id", pa.string(), nullable=False)])
 STATISTICS = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.float64(), nullable=False)])
+FILTER_REPORT = pa.schema(
+    [
+        pa.field("step", pa.string(), nullable=False),
+        # What remained after the step, and how many interactions it removed.
+        pa.field("users", pa.int64(), nullable=False),
+        pa.field("items", pa.int64(), nullable=False),
+        pa.field("interactions", pa.int64(), nullable=False),
+        pa.field("removed", pa.int64(), nullable=False),
+    ]
+)
 PROFILES = pa.schema(
     [
         pa.field("id", pa.int32(), nullable=False),

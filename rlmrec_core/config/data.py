@@ -1,6 +1,6 @@
 """Settings of the stages that read and divide interactions: ingest and prepare."""
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,9 @@ from rlmrec_core.config.section import Section
 ReaderName = Literal["sample", "movielens", "tabular", "splits"]
 SplitScope = Literal["global", "per_user", "temporal"]
 
+PositivePart = Annotated[int, Field(ge=1, le=1000)]
+HeldOutPart = Annotated[int, Field(ge=0, le=1000)]
+
 
 class ColumnMapping(Section):
     """Which columns of a user's own tables hold what (reader "tabular")."""
@@ -16,7 +19,9 @@ class ColumnMapping(Section):
     user_id: str = Field("user_id", description="Column of the user's id")
     item_id: str = Field("item_id", description="Column of the item's id, in both tables")
     rating: str | None = Field(None, description="Column of the rating; none for implicit feedback")
-    timestamp: str | None = Field(None, description="Column of the time: seconds or milliseconds since 1970, or ISO 8601")
+    timestamp: str | None = Field(
+        None, description="Column of the time: seconds or milliseconds since 1970, or ISO 8601"
+    )
     review: str | None = Field(None, description="Column of the review text")
     title: str | None = Field(None, description="Column of the item's title")
     description: str | None = Field(None, description="Column of the item's description")
@@ -26,22 +31,41 @@ class ColumnMapping(Section):
 class IngestConfig(Section):
     """Where raw data comes from."""
 
+    # The digests of the files enter the key; where they lie does not matter.
+    KEYLESS: ClassVar[frozenset[str]] = frozenset({"path"})
+
     reader: ReaderName = Field("sample", description="Format of the raw data; sample needs no files")
     path: str | None = Field(None, description="Folder of the raw files (for tabular: the folder of its two tables)")
-    interactions_file: str | None = Field(None, description="tabular: name of the interactions table (CSV, Parquet or JSONL)")
-    items_file: str | None = Field(None, description="tabular: name of the items table; may be left out")
+    interactions_file: str | None = Field(
+        None, description="tabular: name or glob pattern (CSV, TSV, JSONL, Parquet); none takes interactions.*"
+    )
+    items_file: str | None = Field(
+        None, description="tabular: name or glob pattern of the items; none takes items.*, where there is one"
+    )
     columns: ColumnMapping = Field(ColumnMapping(), description="tabular: which columns hold what")
+    partial_profiles: bool = Field(
+        False, description="splits: import *_profiles_sample.parquet too, which cover some users or items only"
+    )
     sample_users: int = Field(600, ge=20, le=100_000, description="sample: number of users")
     sample_items: int = Field(400, ge=20, le=100_000, description="sample: number of items")
     seed: int = Field(2023, ge=0, description="sample: seed of the generator")
 
 
 class PrepareConfig(Section):
-    """How interactions are filtered and divided (RLMRec, section 4.1 and appendix A)."""
+    """How interactions are filtered and divided (RLMRec, section 4.1 and appendix A).
 
-    min_rating: float | None = Field(3.0, description="Drop interactions rated below this; none keeps all")
+    Ready-made parts (reader "splits") are kept as they are: neither filtered nor divided again.
+    """
+
+    min_rating: float | None = Field(
+        3.0, description="Drop interactions rated below this, keep unrated ones; none keeps all"
+    )
     user_fraction: float = Field(1.0, gt=0, le=1, description="Share of users to keep, drawn at random")
     k_core: int = Field(10, ge=1, description="Every user and item keeps at least this many interactions")
-    ratios: tuple[int, int, int] = Field((3, 1, 1), description="Train : validation : test")
-    scope: SplitScope = Field("global", description="global: over all interactions (the paper); per_user; temporal")
+    ratios: tuple[PositivePart, HeldOutPart, HeldOutPart] = Field((3, 1, 1), description="Train : validation : test")
+    scope: SplitScope = Field(
+        "global",
+        description="global: over all interactions (the paper); per_user: within each user; "
+        "temporal: one cut in time, leaving out later users and items that train does not know",
+    )
     seed: int = Field(2023, ge=0, description="Seed of the user sample and of the split")

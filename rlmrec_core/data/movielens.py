@@ -1,0 +1,111 @@
+"""MovieLens as GroupLens publishes it: ratings.csv, movies.csv, tags.csv, links.csv.
+
+An `overviews.csv` (tmdbId, overview, keywords) beside them, joined through links.csv, gives movies their description.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from rlmrec_core.data import cells
+from rlmrec_core.data.catalogue import Catalogue
+from rlmrec_core.data.chunks import read_chunks
+from rlmrec_core.data.reader import Reader
+from rlmrec_core.tables import INTERACTIONS, ITEMS
+
+_TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
+_NO_GENRES = "(no genres listed)"
+
+
+@dataclass(frozen=True)
+class _Overview:
+    text: str | None
+    keywords: str | None
+
+
+_NOTHING = _Overview(None, None)
+
+
+class MovieLensReader(Reader):
+    """Ratings with a user's tags of a movie as the review; movies with year, genres and, where known, the plot."""
+
+    def sources(self) -> list[Path]:
+        required = [self.file("ratings.csv"), self.file("movies.csv")]
+        return required + [self.folder / name for name in ("tags.csv", "links.csv", "overviews.csv") if self._has(name)]
+
+    def interactions(self) -> Iterator[pa.RecordBatch]:
+        """Tags reach only the interaction of the user who wrote them: a tag never tells of another user's test item."""
+        tags = self._tags()
+        unrated = set(tags)
+        for chunk in read_chunks([self.file("ratings.csv")], ["userId", "movieId", "rating", "timestamp"]):
+            users, movies = cells.ids(chunk, "userId"), cells.ids(chunk, "movieId")
+            self._catalogue.require(chunk, "movieId", movies)
+            pairs = list(zip(users.to_pylist(), movies.to_pylist(), strict=True))
+            unrated.difference_update(pairs)
+            reviews = pa.array([tags.get(pair) for pair in pairs], pa.string())
+            numbers = [cells.ratings(chunk, "rating"), cells.timestamps(chunk, "timestamp")]
+            nothing = pa.nulls(len(chunk), pa.string())
+            yield pa.RecordBatch.from_arrays([users, movies, *numbers, reviews, nothing], schema=INTERACTIONS)
+        self.counts["tagged movies their user did not rate"] = len(unrated)
+
+    def items(self) -> Iterator[pa.RecordBatch]:
+        overviews = self._overviews()
+        _ = self._catalogue  # Refuses an id that occurs twice before the first row goes out.
+        for chunk in read_chunks([self.file("movies.csv")], ["movieId", "title", "genres"]):
+            columns = (cells.ids(chunk, "movieId"), cells.texts(chunk, "title"), cells.texts(chunk, "genres"))
+            rows = zip(*(column.to_pylist() for column in columns), strict=True)
+            movies = [_movie(movie, title, genres, overviews.get(movie, _NOTHING)) for movie, title, genres in rows]
+            yield pa.RecordBatch.from_pylist(movies, schema=ITEMS)
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        return Catalogue(read_chunks([self.file("movies.csv")], ["movieId"]), "movieId")
+
+    def _tags(self) -> dict[tuple[str, str], str]:
+        words: dict[tuple[str, str], list[str]] = defaultdict(list)
+        if self._has("tags.csv"):
+            for user, movie, tag in _rows(self.folder / "tags.csv", "userId", "movieId", text="tag"):
+                if tag:
+                    words[str(user), str(movie)].append(tag)
+        return {pair: ", ".join(tags) for pair, tags in words.items()}
+
+    def _overviews(self) -> dict[str, _Overview]:
+        """Overviews by movieId."""
+        if not self._has("overviews.csv"):
+            return {}
+        by_tmdb: dict[str, _Overview] = {}
+        for chunk in read_chunks([self.folder / "overviews.csv"], ["tmdbId", "overview", "keywords"]):
+            texts = (cells.texts(chunk, "overview").to_pylist(), cells.texts(chunk, "keywords").to_pylist())
+            for tmdb, text, keywords in zip(cells.ids(chunk, "tmdbId").to_pylist(), *texts, strict=True):
+                by_tmdb[tmdb] = _Overview(text, _commas(keywords))
+        links = _rows(self.file("links.csv"), "movieId", text="tmdbId")
+        return {str(movie): by_tmdb[tmdb] for movie, tmdb in links if tmdb in by_tmdb}
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
+
+
+def _rows(file: Path, *id_columns: str, text: str) -> Iterator[tuple[str | None, ...]]:
+    for chunk in read_chunks([file], [*id_columns, text]):
+        columns = [*(cells.ids(chunk, name) for name in id_columns), cells.texts(chunk, text)]
+        yield from zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def _movie(movie_id: str, title: str | None, genres: str | None, overview: _Overview) -> dict[str, object]:
+    dated = _TITLE_YEAR.match(title or "")
+    values = (dated and dated["year"], None if genres == _NO_GENRES else _commas(genres), overview.keywords)
+    return {
+        "item_id": movie_id,
+        "title": dated["title"] if dated else title,
+        "description": overview.text,
+        "attributes": cells.as_attributes(zip(("year", "genres", "keywords"), values, strict=True)),
+    }
+
+
+def _commas(piped: str | None) -> str | None:
+    return piped and piped.replace("|", ", ")

@@ -1,0 +1,59 @@
+"""The contract of all readers."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from rlmrec_core.config.data import IngestConfig
+from rlmrec_core.data.errors import DataError
+
+Side = Literal["item", "user"]
+
+
+class Reader(ABC):
+    """Raw data in one format, handed on as streams of canonical record batches.
+
+    Every stream may be opened anew and gives the same rows again. Raises DataError on input that cannot be used.
+    """
+
+    def __init__(self, config: IngestConfig) -> None:
+        self.config = config
+        self.counts: Counter[str] = Counter()
+        """What was left out on the way, by name; complete once the streams are drained."""
+
+    def sources(self) -> list[Path]:
+        """The raw files that the output depends on."""
+        return []
+
+    @abstractmethod
+    def interactions(self) -> Iterator[pa.RecordBatch]:
+        """Batches of `tables.INTERACTIONS`, in the order of the raw data."""
+
+    @abstractmethod
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """Batches of `tables.ITEMS`, every item at most once."""
+
+    def profiles(self, side: Side) -> Iterator[pa.RecordBatch]:
+        """Batches of `tables.IMPORTED_PROFILES`: ready-made profiles, if the data has any."""
+        return iter(())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the raw files."""
+        if self.config.path is None:
+            raise DataError.at(f"reader {self.config.reader!r} needs a folder", "set ingest.path")
+        folder = Path(self.config.path).expanduser()
+        if not folder.is_dir():
+            raise DataError.at("no such folder", "check ingest.path", file=folder)
+        return folder
+
+    def file(self, name: str) -> Path:
+        """A file that must be there."""
+        path = self.folder / name
+        if not path.is_file():
+            raise DataError.at("no such file", f"reader {self.config.reader!r} needs it; check ingest.path", file=path)
+        return path
