@@ -1,0 +1,92 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlmrec_core import losses
+from rlmrec_core.losses import bpr, info_nce
+
+
+def naive_info_nce(anchors, keys, own, tau):
+    cosines = F.normalize(anchors, dim=1) @ F.normalize(keys, dim=1).T
+    return F.cross_entropy(cosines / tau, own)
+
+
+def random_case(n_anchors, n_keys, seed, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    anchors = torch.randn(n_anchors, 4, dtype=dtype, generator=generator)
+    keys = torch.randn(n_keys, 4, dtype=dtype, generator=generator)
+    return anchors, keys, torch.randint(n_keys, (n_anchors,), generator=generator)
+
+
+def test_bpr_by_hand():
+    users = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    positives = torch.tensor([[3.0, 5.0], [7.0, 1.0]])
+    negatives = torch.tensor([[1.0, 9.0], [0.0, 2.0]])
+    expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(2))) / 2
+    assert bpr(users, positives, negatives).item() == pytest.approx(expected)
+
+
+def test_info_nce_by_hand():
+    anchors = torch.tensor([[2.0, 0.0]])
+    keys = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    expected = -1 / 0.5 + math.log(math.exp(1 / 0.5) + math.exp(0))
+    assert info_nce(anchors, keys, torch.tensor([0]), tau=0.5).item() == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([0.05, 0.2, 1.0]), st.integers(0, 99))
+def test_info_nce_equals_the_naive_form(n_anchors, n_keys, tau, seed):
+    anchors, keys, own = random_case(n_anchors, n_keys, seed)
+    torch.testing.assert_close(info_nce(anchors, keys, own, tau=tau), naive_info_nce(anchors, keys, own, tau))
+
+
+def test_chunks_change_nothing(monkeypatch):
+    anchors, keys, own = random_case(11, 7, 0)
+    whole = info_nce(anchors, keys, own, tau=0.1)
+    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", 21)
+    torch.testing.assert_close(info_nce(anchors, keys, own, tau=0.1), whole)
+
+
+def test_counts_stand_for_repeated_rows():
+    anchors, keys, _ = random_case(3, 3, 4)
+    counts = torch.tensor([2, 1, 3])
+    repeated = torch.arange(3).repeat_interleave(counts)
+    expected = naive_info_nce(anchors[repeated], keys[repeated], torch.tensor([0, 0, 2, 3, 3, 3]), 0.2)
+    own = torch.arange(3)
+    found = info_nce(anchors, keys, own, tau=0.2, anchor_counts=counts, key_counts=counts)
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients(monkeypatch):
+    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", 12)
+    anchors, keys, own = random_case(5, 6, 1)
+    counts = torch.tensor([1, 2, 3, 1, 1])
+    key_counts = torch.tensor([1, 1, 4, 1, 2, 1])
+
+    def loss(a, k):
+        return info_nce(a, k, own, tau=0.3, anchor_counts=counts, key_counts=key_counts)
+
+    assert torch.autograd.gradcheck(loss, (anchors.requires_grad_(), keys.requires_grad_()))
+    assert torch.autograd.gradcheck(lambda a: loss(a, keys.detach()), anchors)
+
+
+def test_float32_stays_close_at_the_lowest_temperature():
+    anchors, keys, own = random_case(50, 60, 2)
+    expected = naive_info_nce(anchors, keys, own, losses.MIN_TAU)
+    found = info_nce(anchors.float(), keys.float(), own, tau=losses.MIN_TAU)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_opposite_vectors_at_the_lowest_temperature_stay_finite():
+    anchors, keys = torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+    assert info_nce(anchors, keys, torch.tensor([0]), tau=losses.MIN_TAU).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_too_low_a_temperature_is_refused():
+    anchors, keys, own = random_case(2, 2, 0)
+    with pytest.raises(ValueError, match=r"tau is 0\.01"):
+        info_nce(anchors, keys, own, tau=0.01)
