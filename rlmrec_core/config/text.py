@@ -1,6 +1,8 @@
 """Settings of the stages that write and embed text: profiles and embeddings."""
 
-from typing import Literal
+import os
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -11,8 +13,14 @@ GeneratorName = Literal["extractive", "llm", "imported"]
 EmbedSource = Literal["profile", "title", "raw", "title+profile"]
 
 
+class MissingSetting(ValueError):
+    """A setting that neither the configuration nor the environment gives: says which, and where to put it."""
+
+
 class LlmConfig(Section):
     """An OpenAI-compatible chat server. The key comes from the environment variable OPENAI_API_KEY, never from here."""
+
+    KEYLESS: ClassVar[frozenset[str]] = frozenset({"concurrency", "timeout_seconds"})
 
     model: str | None = Field(None, description="Model name; none takes RLMREC_LLM_MODEL from the environment")
     base_url: str | None = Field(None, description="Server address; none takes OPENAI_BASE_URL, else OpenAI itself")
@@ -21,28 +29,76 @@ class LlmConfig(Section):
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight at once")
     timeout_seconds: float = Field(60.0, gt=0, description="Time allowed for one request, in seconds")
 
+    def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
+        """These settings with model and address taken from the environment where they are left open.
+
+        Raises MissingSetting if no model is named anywhere: no model is asked, or paid, by default.
+        """
+        model = self.model or environment.get("RLMREC_LLM_MODEL")
+        if not model:
+            raise MissingSetting("generator llm needs a model: set llm.model or the variable RLMREC_LLM_MODEL")
+        return self.model_copy(update={"model": model, "base_url": self.base_url or environment.get("OPENAI_BASE_URL")})
+
 
 class ProfileConfig(Section):
     """How the profiles of one side, items or users, are written (RLMRec, section 3.2, eq. 13 and 14)."""
 
-    generator: GeneratorName = Field("extractive", description="extractive needs no key; llm asks a server; imported takes ready ones")
+    # The templates enter the key by their digest, wherever they lie.
+    KEYLESS: ClassVar[frozenset[str]] = frozenset({"prompts_dir"})
+
+    generator: GeneratorName = Field(
+        "extractive", description="extractive needs no key; llm asks a server; imported takes ready ones"
+    )
     domain: Domain = Field("generic", description="Which folder of prompt templates to use")
     prompts_dir: str | None = Field(None, description="Folder of your own templates; none takes the ones shipped")
-    max_reviews: int = Field(10, ge=1, le=100, description="Reviews (items) or interactions (users) sampled into one prompt")
-    max_prompt_tokens: int = Field(2000, ge=200, le=200_000, description="Limit of one prompt, in tokens; longest review trimmed first")
+    max_reviews: int = Field(
+        10, ge=1, le=100, description="llm: reviews (items) or interactions (users) sampled into one prompt"
+    )
+    max_prompt_tokens: int = Field(
+        2000, ge=200, le=200_000, description="llm: limit of one prompt, in tokens; longest review trimmed first"
+    )
     max_words: int = Field(170, ge=20, le=1000, description="Limit of the summarization, in words")
     seed: int = Field(2023, ge=0, description="Seed of the sampling of reviews")
     llm: LlmConfig = Field(LlmConfig(), description="The model server (generator llm)")
+
+    def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
+        """These settings with what the environment adds, and without what this generator does not read.
+
+        Take a stage's key from these. Raises MissingSetting as `LlmConfig.resolved`.
+        """
+        llm = self.llm.resolved(environment) if self.generator == "llm" else LlmConfig()
+        return self.model_copy(update={"llm": llm})
 
 
 class EmbedConfig(Section):
     """How profiles become semantic vectors (RLMRec, section 3.2)."""
 
-    encoder: Literal["minilm", "sentence-transformers", "openai"] = Field("minilm", description="minilm runs offline on the CPU")
-    model: str | None = Field(None, description="Model name for sentence-transformers or openai")
-    base_url: str | None = Field(None, description="openai: server address; none takes OPENAI_BASE_URL, else OpenAI itself")
-    embed_source: EmbedSource = Field("profile", description="Text to embed; the paper embeds the profile's summarization")
-    user_vectors: Literal["profile", "item_mean"] = Field(
-        "profile", description="profile embeds the user's text; item_mean takes the normalised mean of the train items' vectors"
+    encoder: Literal["minilm", "sentence-transformers", "openai"] = Field(
+        "minilm", description="minilm runs offline on the CPU"
     )
-    batch_tokens: int = Field(1024, ge=64, le=300_000, description="Tokens in one batch of the encoder")
+    model: str | None = Field(None, description="Model name for sentence-transformers or openai")
+    base_url: str | None = Field(
+        None, description="openai: server address; none takes OPENAI_BASE_URL, else OpenAI itself"
+    )
+    embed_source: EmbedSource = Field(
+        "profile", description="Text to embed; the paper embeds the profile's summarization"
+    )
+    user_vectors: Literal["profile", "item_mean"] = Field(
+        "profile",
+        description="profile embeds the user's text; item_mean takes the normalised mean of the train items' vectors",
+    )
+    batch_tokens: int | None = Field(
+        None, ge=64, le=300_000, description="Tokens in one batch; none takes 1024 on the CPU, 100,000 for a server"
+    )
+
+    def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
+        """These settings with the server's address taken from the environment where it is left open.
+
+        Take the stage's key from these. Raises MissingSetting if an encoder that needs a model has none.
+        """
+        if self.encoder == "minilm":
+            return self.model_copy(update={"model": None, "base_url": None})
+        if not self.model:
+            raise MissingSetting(f"encoder {self.encoder} needs embed.model: the name of an embedding model")
+        base_url = (self.base_url or environment.get("OPENAI_BASE_URL")) if self.encoder == "openai" else None
+        return self.model_copy(update={"base_url": base_url})

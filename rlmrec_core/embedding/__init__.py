@@ -1,0 +1,5 @@
+"""Semantic vectors of items and users (RLMRec, section 3.2)."""
+
+from rlmrec_core.embedding.embed import EmbedResult, embed
+
+__all__ = ["EmbedResult", "embed"]

@@ -1,0 +1,109 @@
+"""From profiles to semantic vectors of all items and users."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from rlmrec_core.config.text import EmbedConfig
+from rlmrec_core.embedding.encoder import Encoder, Progress, Vectors, unit_rows
+from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
+from rlmrec_core.profiling.corpus import TrainCorpus
+from rlmrec_core.profiling.profiles import summarizations
+from rlmrec_core.tables import embeddings_schema
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """items, users: (id, vector) by id, with encoder, digest and split_hash in the schema's metadata.
+
+    report: encoder, counts of texts, of missing ones and what was done about them, tokens, seconds; plain JSON.
+    """
+
+    items: pa.Table
+    users: pa.Table
+    report: dict[str, Any]
+
+
+def embed(
+    corpus: TrainCorpus,
+    item_profiles: pa.Table,
+    user_profiles: pa.Table,
+    config: EmbedConfig,
+    *,
+    ledger: Path,
+    progress: Progress,
+) -> EmbedResult:
+    """Unit vectors of every item and user, float32.
+
+    A user without a text takes the normalised mean of the train items' vectors, as all users do with user_vectors =
+    item_mean. An item without a text, or a user whose items have none either, keeps a zero row: it stands for "no
+    semantics", and alignment leaves it out. The report counts both. Equal texts are embedded once.
+    Raises SplitLeakage if the profiles come from another split, MissingSetting if model or key is missing.
+    """
+    started = time.monotonic()
+    config = config.resolved()
+    item_text = item_texts(corpus, summarizations(item_profiles, corpus), config.embed_source)
+    user_text: Texts = [None] * corpus.n_users
+    if config.user_vectors == "profile":
+        user_text = user_texts(corpus, summarizations(user_profiles, corpus), config.embed_source)
+    encoder = _encoder(config, ledger)
+    distinct = sorted({text for text in [*item_text, *user_text] if text})
+    encoded = encoder.encode(distinct, progress)
+    row_of = {text: row for row, text in enumerate(distinct)}
+    items, users = (_gather(texts, row_of, encoded.vectors) for texts in (item_text, user_text))
+    without = np.array([text is None for text in user_text], dtype=bool)
+    users[without] = _item_means(corpus, items)[without]
+    report = {
+        "encoder": encoder.name,
+        "size": items.shape[1],
+        "texts": len(distinct),
+        "tokens": encoded.tokens,
+        "truncated": encoded.truncated,
+        "items_without_text": item_text.count(None),
+        "users_from_items": int((without & users.any(axis=1)).sum()),
+        "users_without_vector": int((~users.any(axis=1)).sum()),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    metadata = {"encoder": encoder.name, "digest": encoder.digest, "split_hash": corpus.split_hash}
+    return EmbedResult(_table(items, metadata), _table(users, metadata), report)
+
+
+def _encoder(config: EmbedConfig, ledger: Path) -> Encoder:
+    """The encoder that resolved settings name; imported here, because loading their libraries takes seconds."""
+    if config.encoder == "minilm":
+        from rlmrec_core.embedding.minilm import MiniLM
+
+        return MiniLM(config.batch_tokens)
+    if config.encoder == "sentence-transformers":
+        from rlmrec_core.embedding.named import NamedEncoder
+
+        return NamedEncoder(str(config.model))
+    from rlmrec_core.embedding.remote import RemoteEncoder
+
+    return RemoteEncoder(str(config.model), config.base_url, ledger, config.batch_tokens)
+
+
+def _gather(texts: Texts, row_of: dict[str, int], vectors: Vectors) -> Vectors:
+    found = np.zeros((len(texts), vectors.shape[1]), np.float32)
+    has_text = [place for place, text in enumerate(texts) if text]
+    found[has_text] = vectors[[row_of[text] for text in texts if text]]
+    return found
+
+
+def _item_means(corpus: TrainCorpus, items: Vectors) -> Vectors:
+    """Normalised mean of the train items' vectors of each user, (n_users, d); zero where they have none."""
+    shape = (corpus.n_users, corpus.n_items)
+    seen = sp.csr_matrix((np.ones(len(corpus.users), np.float32), (corpus.users, corpus.items)), shape)
+    return unit_rows(np.asarray(seen @ items))
+
+
+def _table(vectors: Vectors, metadata: dict[str, str]) -> pa.Table:
+    size = vectors.shape[1]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), size)
+    ids = pa.array(np.arange(len(vectors), dtype=np.int32))
+    return pa.table([ids, column], schema=embeddings_schema(size).with_metadata(metadata))

@@ -1,0 +1,43 @@
+"""What every encoder offers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """vectors: (n, d) float32, unit rows. tokens: read in all. truncated: texts longer than the model reads."""
+
+    vectors: Vectors
+    tokens: int
+    truncated: int
+
+
+class Encoder(Protocol):
+    """Turns texts into unit vectors of one size."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str:
+        """Tells two models of one name apart, as far as that can be known."""
+        ...
+
+    def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
+        """Vectors of non-empty texts, in their order; progress(done, total) is called now and then."""
+        ...
+
+
+def unit_rows(vectors: npt.NDArray[np.floating]) -> Vectors:
+    """Rows scaled to length 1; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
+    return unit

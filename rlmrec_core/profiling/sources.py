@@ -1,0 +1,93 @@
+"""What one profile is written from: the facts about an item (eq. 13) or a person (eq. 14)."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlmrec_core.profiling.corpus import TrainCorpus
+from rlmrec_core.profiling.sampling import sample_rows
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for equal values: sorted keys, no spaces, text as it is."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def sha256_of(value: Any) -> str:
+    """sha256, in hex, of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ItemSource:
+    """An item's own text and the train reviews drawn for it."""
+
+    id: int
+    title: str | None
+    description: str | None
+    attributes: tuple[tuple[str, str], ...]
+    reviews: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.title or self.description or self.attributes or self.reviews)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One train item of a person: what it is, who enjoys it, and the person's own words."""
+
+    item: int
+    title: str | None
+    profile: str | None
+    rating: float | None
+    review: str | None
+
+
+@dataclass(frozen=True)
+class UserSource:
+    """The train interactions drawn for one person, those without any text left out."""
+
+    id: int
+    interactions: tuple[Interaction, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.interactions
+
+
+Source = ItemSource | UserSource
+
+
+def source_hash(source: Source) -> str:
+    """sha256 of all the text of a source, whatever dense ids stand for it in this run."""
+    if isinstance(source, ItemSource):
+        return sha256_of([source.title, source.description, source.attributes, source.reviews])
+    return sha256_of([[one.title, one.profile, one.rating, one.review] for one in source.interactions])
+
+
+def item_sources(corpus: TrainCorpus, *, max_reviews: int, seed: int) -> Iterator[ItemSource]:
+    """One source per item, by id."""
+    for item in range(corpus.n_items):
+        rows = corpus.rows_of_item(item)
+        written = rows[[corpus.review(int(row)) is not None for row in rows]] if len(rows) else rows
+        drawn = sample_rows(corpus, "item", written, max_reviews, seed)
+        reviews = tuple(review for row in drawn if (review := corpus.review(row)))
+        yield ItemSource(item, corpus.title(item), corpus.description(item), corpus.attributes(item), reviews)
+
+
+def user_sources(
+    corpus: TrainCorpus, item_profiles: Sequence[str | None], *, max_items: int, seed: int
+) -> Iterator[UserSource]:
+    """One source per user, by id. item_profiles: the summarization of each item, None where it has none."""
+    for user in range(corpus.n_users):
+        drawn = sample_rows(corpus, "user", corpus.rows_of_user(user), max_items, seed)
+        chosen = (_interaction(corpus, row, item_profiles) for row in drawn)
+        yield UserSource(user, tuple(one for one in chosen if one.title or one.profile or one.review))
+
+
+def _interaction(corpus: TrainCorpus, row: int, item_profiles: Sequence[str | None]) -> Interaction:
+    item = int(corpus.items[row])
+    return Interaction(item, corpus.title(item), item_profiles[item], corpus.rating(row), corpus.review(row))
