@@ -123,8 +123,8 @@ def vectors_table(vectors: npt.NDArray[np.float32]) -> pa.Table:
 
 
 def vectors_of(table: pa.Table) -> npt.NDArray[np.float32]:
-    """The vectors of a table of `embeddings_schema(d)`, (n, d) float32, in the order of its rows."""
-    flat: npt.NDArray[np.float32] = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    """A copy of the vectors of a table of `embeddings_schema(d)`, (n, d) float32, in the order of its rows."""
+    flat = np.array(table["vector"].combine_chunks().flatten(), dtype=np.float32)
     return flat.reshape(len(table), table["vector"].type.list_size)
 
 

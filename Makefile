@@ -1,0 +1,45 @@
+# `make help` lists the commands. Needs Python 3.11 or newer; everything else goes into .venv.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+.PHONY: help run ui test check clean
+.DEFAULT_GOAL := help
+
+help:  ## List the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+run: .venv/installed  ## Run the pipeline: the sample, or DATASET=movielens DATA=folder, or CONFIG=file.toml
+	@$(BIN)/rlmrec run $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data $(DATA)) \
+		$(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+ui: .venv/installed  ## Bring up the Prefect server, its UI and a worker; Ctrl-C ends all of it
+	@$(BIN)/rlmrec up
+
+test: .venv/installed-dev  ## Run the tests
+	$(BIN)/pytest
+
+check: .venv/installed-dev  ## Check format, style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## Remove the environment, caches and Prefect's state; artifacts stay
+	rm -rf .venv .rlmrec .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv (a minute or two, once)"
+	$(PIP) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,118 @@
+"""What the command line asks of the Prefect server: a pool, a run, its log lines and its end."""
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import ServerType, SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, LogFilter
+from prefect.client.schemas.objects import FlowRun, Log, StateType
+from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Crashed, State
+from prefect.workers.process import ProcessWorker
+
+from flows.services import POOL
+from tasks.report import LOGGER
+
+DEPLOYMENT = "rlmrec/full-pipeline"
+RUN_TAG = "rlmrec-run"
+"""Marks runs that are worth nothing once the command that asked for them has gone."""
+_PAGE = 200
+_POLLS_AFTER_END = 3
+"""The last lines arrive a little after the state."""
+
+
+def connect(api: str) -> SyncPrefectClient:
+    """A client of the server at `api`; a context manager."""
+    key, auth = (os.environ.get(f"PREFECT_API_{name}") for name in ("KEY", "AUTH_STRING"))
+    return SyncPrefectClient(api, api_key=key, auth_string=auth, server_type=ServerType.SERVER)
+
+
+def is_healthy(api: str) -> bool:
+    """Whether a Prefect server answers at `api`."""
+    with connect(api) as client:
+        return client.api_healthcheck() is None
+
+
+def create_pool(client: SyncPrefectClient) -> None:
+    """The work pool of the deployments, created or brought up to date."""
+    template = ProcessWorker.get_default_base_job_template()
+    client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template), overwrite=True)
+
+
+def end_stale_runs(client: SyncPrefectClient) -> int:
+    """Mark runs Crashed whose process died with an earlier server or worker; returns how many.
+
+    To be called before a worker starts on a server of one's own: then nothing can be running.
+    """
+    stale = client.read_flow_runs(flow_run_filter=FlowRunFilter(state={"type": {"any_": [*_unfinished()]}}))
+    stale += client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state={"type": {"any_": [StateType.SCHEDULED]}}, tags={"all_": [RUN_TAG]})
+    )
+    for run in stale:
+        client.set_flow_run_state(run.id, Crashed(message="Its worker has gone; run it again."), force=True)
+    return len(stale)
+
+
+def submit(client: SyncPrefectClient, parameters: Mapping[str, Any]) -> FlowRun:
+    """Ask for a run of the full pipeline. Raises LookupError if the deployment does not exist."""
+    try:
+        deployment = client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        raise LookupError(f"the server has no deployment {DEPLOYMENT}: run `prefect deploy --all`") from None
+    return client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters), tags=[RUN_TAG])
+
+
+def follow(client: SyncPrefectClient, run: FlowRun, show: Callable[[Log], None], check: Callable[[], None]) -> State:
+    """Show the run's log lines as they come until it ends; returns its final state.
+
+    `check` is called now and then, and ends the waiting by raising.
+    """
+    seen: Counter[UUID] = Counter()
+    polls_left = _POLLS_AFTER_END
+    while True:
+        check()
+        state = client.read_flow_run(run.id).state
+        for line in _new_lines(client, run.id, seen):
+            show(line)
+        if state and state.is_final():
+            polls_left -= 1
+            if not polls_left:
+                return state
+        time.sleep(1.0)
+
+
+def cancel(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Mark the run Cancelled, if it has not ended."""
+    state = client.read_flow_run(run.id).state
+    if state and not state.is_final():
+        client.set_flow_run_state(run.id, Cancelled(message="The command that asked for it ended."), force=True)
+
+
+def _new_lines(client: SyncPrefectClient, run_id: UUID, seen: Counter[UUID]) -> Iterator[Log]:
+    """Lines of the run and its stages that were not given out before, counted in `seen`, oldest first."""
+    stages = client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id={"any_": [run_id]}))
+    fresh = [line for id_ in [run_id, *(stage.id for stage in stages)] for line in _page(client, id_, seen)]
+    yield from (line for line in sorted(fresh, key=lambda line: line.timestamp) if _is_ours(line))
+
+
+def _page(client: SyncPrefectClient, run_id: UUID, seen: Counter[UUID]) -> list[Log]:
+    lines = client.read_logs(
+        LogFilter(flow_run_id={"any_": [run_id]}), limit=_PAGE, offset=seen[run_id], sort=LogSort.TIMESTAMP_ASC
+    )
+    seen[run_id] += len(lines)
+    return lines
+
+
+def _is_ours(line: Log) -> bool:
+    return line.name.endswith(f".{LOGGER}") or line.level >= logging.WARNING
+
+
+def _unfinished() -> tuple[StateType, ...]:
+    return StateType.RUNNING, StateType.PENDING, StateType.CANCELLING

@@ -1,0 +1,66 @@
+"""The whole pipeline: raw data in, recommendations out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect import flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from flows import stages
+from rlmrec_core.config import PipelineConfig
+from storage import StoreConfig
+from tasks.stage import StageResult
+from tasks.summary import publish
+from tasks.train import reads_semantics
+
+
+@flow(name="rlmrec", persist_result=False)
+def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig(), force: bool = False) -> None:
+    """Ingest, prepare, profile, embed, train, evaluate and recommend. What is in the store already is not done again.
+
+    Args:
+        config: Settings of every stage; the defaults run the embedded sample.
+        store: Where artifacts are kept.
+        force: Compute every stage anew.
+    """
+    with quick_subflows():
+        done = semantics(config, store, force)
+        done |= learning(config, store, done, force)
+    publish(store, done)
+
+
+Done = dict[str, list[StageResult]]
+
+
+def semantics(config: PipelineConfig, store: StoreConfig, force: bool) -> Done:
+    """The stages from raw data to semantic vectors. Text is left alone where no variant reads it."""
+    ingest = stages.ingest(config.ingest, store, force)
+    raw = {"ingest": ingest.ref.key}
+    prepare = stages.prepare(config.prepare, store, **raw, force=force)
+    done = {"ingest": [ingest], "prepare": [prepare]}
+    if not reads_semantics(config.train):
+        return done
+    data = raw | {"prepare": prepare.ref.key}
+    items = stages.item_profiles(config.item_profiles, store, **data, force=force)
+    data |= {"item_profiles": items.ref.key}
+    users = stages.user_profiles(config.user_profiles, store, **data, force=force)
+    data |= {"user_profiles": users.ref.key}
+    embed = stages.embed(config.embed, store, **data, force=force)
+    return done | {"item_profiles": [items], "user_profiles": [users], "embed": [embed]}
+
+
+def learning(config: PipelineConfig, store: StoreConfig, done: Done, force: bool) -> Done:
+    """The stages from semantic vectors to recommendations."""
+    prepare = done["prepare"][0].ref.key
+    embed = done["embed"][0].ref.key if "embed" in done else None
+    models = stages.train(config.train, store, prepare, embed, force)
+    metrics = stages.evaluate(config.evaluate, store, prepare, [model.ref.key for model in models], force)
+    lists = stages.recommend(config.recommend, store, prepare, metrics.ref.key, force)
+    return {"train": models, "evaluate": [metrics], "recommend": [lists]}
+
+
+@contextmanager
+def quick_subflows() -> Iterator[None]:
+    """Run subflows without heartbeats: the parent's are enough, and ending a subflow's takes a second each."""
+    with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

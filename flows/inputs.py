@@ -1,0 +1,69 @@
+"""Finding the artifacts that a stage works on."""
+
+from storage import ArtifactRef, ArtifactStore, StoreError
+
+
+class MissingInput(LookupError):
+    """A stage lacks an artifact to work on: names the deployment that makes it."""
+
+
+def find_inputs(artifacts: ArtifactStore, **keys: str | None) -> dict[str, ArtifactRef]:
+    """An artifact for each stage named: by its key, or where that is None the one made or found last.
+
+    Raises MissingInput if one is not there, or if two of them were not made from the same data.
+    """
+    found = {stage: find_input(artifacts, stage, key) for stage, key in keys.items()}
+    check_lineage(artifacts, found)
+    return found
+
+
+def find_input(artifacts: ArtifactStore, stage: str, key: str | None) -> ArtifactRef:
+    """One artifact of a stage that makes one at a time; see `find_inputs`."""
+    if key:
+        return _existing(artifacts, stage, key)
+    return latest(artifacts, stage)[0]
+
+
+def find_models(artifacts: ArtifactStore, keys: list[str] | None) -> list[ArtifactRef]:
+    """The models with these keys; where that is None, those that train made or found last."""
+    return [_existing(artifacts, "train", key) for key in keys] if keys else latest(artifacts, "train")
+
+
+def remember(artifacts: ArtifactStore, refs: list[ArtifactRef]) -> None:
+    """Note what a stage made or found, for runs that ask for its latest."""
+    artifacts.write_json(_note(refs[0].stage), [ref.key for ref in refs])
+
+
+def latest(artifacts: ArtifactStore, stage: str) -> list[ArtifactRef]:
+    """What the stage made or found in its last run. Raises MissingInput if nothing, or if it was damaged since."""
+    keys = artifacts.read_json(_note(stage))
+    refs = [artifacts.find(stage, key) for key in keys or []]
+    if not refs or None in refs:
+        raise MissingInput(f"{artifacts.url} has no sound artifact of {stage}: {_way_out(stage)}")
+    return [ref for ref in refs if ref]
+
+
+def check_lineage(artifacts: ArtifactStore, refs: dict[str, ArtifactRef]) -> None:
+    """Raise MissingInput if an artifact was made from another one than the one that stands beside it."""
+    for stage, ref in refs.items():
+        for role, key in artifacts.manifest(ref).content.inputs.items():
+            if role in refs and refs[role].key != key:
+                raise MissingInput(f"{ref} was made from {role}/{key[:12]}, not from {refs[role]}: {_way_out(stage)}")
+
+
+def _existing(artifacts: ArtifactStore, stage: str, key: str) -> ArtifactRef:
+    ref = ArtifactRef(stage, key, artifacts.url)
+    try:
+        artifacts.manifest(ref)
+    except StoreError as error:
+        raise MissingInput(f"{error}; {_way_out(stage)}") from error
+    return ref
+
+
+def _way_out(stage: str) -> str:
+    name = stage.replace("_", "-")
+    return f"run the deployment {name}/{name} first"
+
+
+def _note(stage: str) -> str:
+    return f"latest-{stage}.json"

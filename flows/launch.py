@@ -1,0 +1,52 @@
+"""Everything a run needs on one machine: server, work pool, deployments, worker."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flows.client import connect, create_pool, end_stale_runs, is_healthy
+from flows.services import Home, Process, Server, deploy, server, worker
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server ready for runs."""
+
+    api: str
+    processes: tuple[Process, ...]
+    """Those that were started for it; none if it was up before."""
+
+    @property
+    def ui(self) -> str:
+        """Address for a browser."""
+        return self.api.removesuffix("/api")
+
+    def check(self) -> None:
+        """Raise ServiceError if a process has ended."""
+        for process in self.processes:
+            process.check()
+
+
+@contextmanager
+def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iterator[Running]:
+    """Server, pool, deployments and worker for as long as the block lasts; or the server that `rlmrec up` runs.
+
+    `lasting` says that other commands may use the server meanwhile. Raises ServiceError if something does not start.
+    """
+    with server(home, is_healthy, say, lasting=lasting) as found:
+        if found.process is None:
+            yield Running(found.api, ())
+            return
+        _tidy(found, say)
+        with worker(home, found.api) as process:
+            deploy(home, found.api)
+            yield Running(found.api, (found.process, process))
+
+
+def _tidy(found: Server, say: Callable[[str], None]) -> None:
+    with connect(found.api) as client:
+        ended = end_stale_runs(client)
+        if ended:
+            say(f"marked {ended} runs of an earlier session as crashed")
+        create_pool(client)
+    say("creating the deployments and starting a worker")

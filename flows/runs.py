@@ -1,0 +1,46 @@
+"""One run of the full pipeline, asked for and watched from the command line."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prefect.client.schemas.objects import Log
+from rich.console import Console
+
+from flows.client import cancel, connect, follow, submit
+from flows.launch import Running, everything
+from flows.services import Home
+from rlmrec_core.config import PipelineConfig
+from storage import StoreConfig
+
+
+def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: bool, console: Console) -> bool:
+    """Run rlmrec/full-pipeline through its deployment and show its log; whether it completed.
+
+    Uses the server of PREFECT_API_URL, else the one that `rlmrec up` runs, else brings one up for this run alone.
+    Raises ServiceError or LookupError if there is no server, worker or deployment to be had.
+    """
+    parameters = {"config": config.model_dump(mode="json"), "store": store.model_dump(), "force": force}
+    with _server(home, console.print) as running, connect(running.api) as client:
+        flow_run = submit(client, parameters)
+        console.print(f"run {flow_run.name}: {running.ui}/runs/flow-run/{flow_run.id}", markup=False)
+        try:
+            state = follow(client, flow_run, lambda line: _show(console, line), running.check)
+        finally:
+            if running.processes:
+                cancel(client, flow_run)
+    console.print(f"run {flow_run.name}: {state.name}" + (f": {state.message}" if state.message else ""), markup=False)
+    return state.is_completed()
+
+
+@contextmanager
+def _server(home: Home, say: Callable[[str], None]) -> Iterator[Running]:
+    if api := os.environ.get("PREFECT_API_URL"):
+        yield Running(api, ())
+        return
+    with everything(home, say, lasting=False) as running:
+        yield running
+
+
+def _show(console: Console, line: Log) -> None:
+    console.print(f"{line.timestamp.astimezone():%H:%M:%S}  {line.message}", markup=False)

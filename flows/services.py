@@ -1,0 +1,212 @@
+"""The Prefect server and the worker of this project, as processes that never outlive whoever started them."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+POOL = "rlmrec"
+_FAVOURITE_PORT = 4200
+# They speak of another server than the project's own.
+_FOREIGN = {
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_KEY",
+    "PREFECT_API_URL",
+    "PREFECT_PROFILE",
+    "PREFECT_SERVER_API_AUTH_STRING",
+}
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+
+
+class ServiceError(RuntimeError):
+    """The server or the worker could not be started, or ended too early: says where to read why."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the project lies and where it keeps what Prefect remembers."""
+
+    project: Path
+    """Folder of prefect.yaml."""
+    state: Path
+    """Folder of Prefect's database, the logs and the lock."""
+
+    @classmethod
+    def beside(cls, store_url: str) -> "Home":
+        """State lies in .rlmrec beside a local store; for a bucket, in the project's folder."""
+        project = Path(os.environ.get("RLMREC_HOME", Path(__file__).parents[1])).resolve()
+        root = project if "://" in store_url else Path(store_url).resolve().parent
+        return cls(project, root / ".rlmrec")
+
+    def environment(self) -> dict[str, str]:
+        """Variables for every process of the project: own Prefect home, nothing sent anywhere."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        return inherited | {
+            "RLMREC_HOME": str(self.project),
+            "PREFECT_HOME": str(self.state / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+
+
+@contextmanager
+def server(
+    home: Home, healthy: Callable[[str], bool], say: Callable[[str], None], *, lasting: bool
+) -> Iterator["Server"]:
+    """The server that is up for `home`, else one of its own for as long as the block lasts.
+
+    Two servers must not share one database: while another process starts a server, or runs one that does not last, this
+    waits. A `lasting` server is announced, so that others join it. Raises ServiceError if the server does not come up.
+    """
+    with ExitStack() as stack:
+        api = _join_or_lock(home, stack, say)
+        if api:
+            yield Server(api, None)
+            return
+        port = _free_port()
+        api = f"http://127.0.0.1:{port}/api"
+        say(f"starting the Prefect server at {api.removesuffix('/api')}")
+        address = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": api}
+        process = stack.enter_context(prefect_process(home, "server", ["server", "start"], address))
+        process.wait_until(lambda: healthy(api))
+        if lasting:
+            _announce(home, api, stack)
+        yield Server(api, process)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Prefect server."""
+
+    api: str
+    process: "Process | None"
+    """None if somebody else started it."""
+
+
+class Process:
+    """A guarded process with its log."""
+
+    def __init__(self, name: str, popen: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.name, self._popen, self._log = name, popen, log
+
+    def check(self) -> None:
+        """Raise ServiceError if the process has ended."""
+        if self._popen.poll() is not None:
+            raise ServiceError(
+                f"the {self.name} ended (status {self._popen.returncode}); see {self._log}\n{self._tail()}"
+            )
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until `ready`. Raises ServiceError if the process ends before, or takes too long."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the {self.name} was not ready after {_START_SECONDS:.0f} s; see {self._log}")
+            time.sleep(0.2)
+
+    def _tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-8:])
+
+
+@contextmanager
+def prefect_process(home: Home, name: str, arguments: list[str], extra: Mapping[str, str]) -> Iterator[Process]:
+    """`prefect ARGUMENTS` in the background, its output in a log; ended with all its descendants on the way out."""
+    log = home.state / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "flows.guard", sys.executable, "-m", "prefect", *arguments]
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            command, cwd=home.project, env=home.environment() | dict(extra), stdin=subprocess.PIPE,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield Process(name, popen, log)
+    finally:
+        _stop(popen)
+
+
+def worker(home: Home, api: str) -> contextlib.AbstractContextManager[Process]:
+    """A process worker of the project's pool."""
+    return prefect_process(
+        home, "worker", ["worker", "start", "--pool", POOL, "--type", "process"], {"PREFECT_API_URL": api}
+    )
+
+
+def deploy(home: Home, api: str) -> None:
+    """Create or update every deployment of prefect.yaml. Raises ServiceError with Prefect's words if it refuses."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    environment = home.environment() | {"PREFECT_API_URL": api}
+    done = subprocess.run(command, cwd=home.project, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServiceError(f"prefect deploy failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+
+
+def _stop(popen: "subprocess.Popen[bytes]") -> None:
+    assert popen.stdin
+    popen.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        popen.wait(_STOP_SECONDS)
+    # The guard leads a group of its own; should it have been killed, what it guarded is still in there.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(popen.pid, signal.SIGKILL)
+    popen.wait()
+
+
+def _free_port() -> int:
+    for port in (_FAVOURITE_PORT, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise ServiceError("no free port on 127.0.0.1")
+
+
+def _join_or_lock(home: Home, stack: ExitStack, say: Callable[[str], None]) -> str | None:
+    """The address of the server that is up; or None as soon as this process may start one, `stack` holding the lock.
+
+    The kernel frees the lock when its holder dies.
+    """
+    home.state.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context((home.state / "server.lock").open("w"))
+    patient = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if api := _announced(home):
+                return api
+        else:
+            _address_file(home).unlink(missing_ok=True)  # of a predecessor that was killed
+            return None
+        if not patient:
+            say(f"waiting for another run to end (it holds {file.name})")
+            patient = True
+        time.sleep(0.5)
+
+
+def _announced(home: Home) -> str | None:
+    with contextlib.suppress(OSError):
+        return _address_file(home).read_text()
+    return None
+
+
+def _announce(home: Home, api: str, stack: ExitStack) -> None:
+    temporary = _address_file(home).with_suffix(".tmp")
+    temporary.write_text(api)
+    temporary.replace(_address_file(home))
+    stack.callback(_address_file(home).unlink, missing_ok=True)
+
+
+def _address_file(home: Home) -> Path:
+    return home.state / "server.address"

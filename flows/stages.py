@@ -1,0 +1,221 @@
+"""One flow for each stage: part of the full pipeline, and a deployment of its own, so that the UI can rerun it.
+
+Inputs are keys of artifacts; left empty, the latest are taken. `force` computes anew what is in the store already.
+"""
+
+from typing import Any
+
+from prefect import Task, flow
+
+from flows.inputs import check_lineage, find_input, find_inputs, find_models, remember
+from rlmrec_core.config import (
+    EmbedConfig,
+    EvaluateConfig,
+    IngestConfig,
+    PrepareConfig,
+    ProfileConfig,
+    RecommendConfig,
+    TrainConfig,
+)
+from storage import ArtifactStore, StoreConfig
+from tasks import report
+from tasks.embed import embed as embed_task
+from tasks.evaluate import evaluate as evaluate_task
+from tasks.ingest import ingest as ingest_task
+from tasks.item_profiles import profile_items
+from tasks.prepare import prepare as prepare_task
+from tasks.recommend import recommend as recommend_task
+from tasks.stage import StageResult
+from tasks.train import reads_semantics, runs
+from tasks.train import train as train_task
+from tasks.user_profiles import profile_users
+
+
+@flow(name="ingest", persist_result=False)
+def ingest(
+    config: IngestConfig = IngestConfig(), store: StoreConfig = StoreConfig(), force: bool = False
+) -> StageResult:
+    """Read raw data into the canonical tables.
+
+    Args:
+        config: Where raw data comes from.
+        store: Where artifacts are kept.
+        force: Compute anew even if the artifact is there.
+    """
+    return _one(ingest_task, config, store, force=force)
+
+
+@flow(name="prepare", persist_result=False)
+def prepare(
+    config: PrepareConfig = PrepareConfig(),
+    store: StoreConfig = StoreConfig(),
+    ingest: str | None = None,
+    force: bool = False,
+) -> StageResult:
+    """Filter, index and divide the interactions.
+
+    Args:
+        config: Filtering and split.
+        store: Where artifacts are kept.
+        ingest: Key of the ingest artifact; empty takes the latest.
+        force: Compute anew even if the artifact is there.
+    """
+    refs = find_inputs(ArtifactStore.open(store), ingest=ingest)
+    return _one(prepare_task, config, store, **refs, force=force)
+
+
+@flow(name="item-profiles", persist_result=False)
+def item_profiles(
+    config: ProfileConfig = ProfileConfig(),
+    store: StoreConfig = StoreConfig(),
+    ingest: str | None = None,
+    prepare: str | None = None,
+    force: bool = False,
+) -> StageResult:
+    """Write a profile of every item.
+
+    Args:
+        config: How profiles are written.
+        store: Where artifacts are kept.
+        ingest: Key of the ingest artifact; empty takes the latest.
+        prepare: Key of the prepare artifact; empty takes the latest.
+        force: Build anew even if the artifact is there; answers already paid for are not asked again.
+    """
+    refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare)
+    return _one(profile_items, config, store, **refs, force=force)
+
+
+@flow(name="user-profiles", persist_result=False)
+def user_profiles(
+    config: ProfileConfig = ProfileConfig(),
+    store: StoreConfig = StoreConfig(),
+    ingest: str | None = None,
+    prepare: str | None = None,
+    item_profiles: str | None = None,
+    force: bool = False,
+) -> StageResult:
+    """Write a profile of every user.
+
+    Args:
+        config: How profiles are written.
+        store: Where artifacts are kept.
+        ingest: Key of the ingest artifact; empty takes the latest.
+        prepare: Key of the prepare artifact; empty takes the latest.
+        item_profiles: Key of the item profiles; empty takes the latest.
+        force: Build anew even if the artifact is there; answers already paid for are not asked again.
+    """
+    refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare, item_profiles=item_profiles)
+    return _one(profile_users, config, store, **refs, force=force)
+
+
+@flow(name="embed", persist_result=False)
+def embed(
+    config: EmbedConfig = EmbedConfig(),
+    store: StoreConfig = StoreConfig(),
+    ingest: str | None = None,
+    prepare: str | None = None,
+    item_profiles: str | None = None,
+    user_profiles: str | None = None,
+    force: bool = False,
+) -> StageResult:
+    """Turn the profiles into semantic vectors.
+
+    Args:
+        config: Which encoder, and which text it reads.
+        store: Where artifacts are kept.
+        ingest: Key of the ingest artifact; empty takes the latest.
+        prepare: Key of the prepare artifact; empty takes the latest.
+        item_profiles: Key of the item profiles; empty takes the latest.
+        user_profiles: Key of the user profiles; empty takes the latest.
+        force: Compute anew even if the artifact is there.
+    """
+    keys = {"item_profiles": item_profiles, "user_profiles": user_profiles}
+    refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare, **keys)
+    return _one(embed_task, config, store, **refs, force=force)
+
+
+@flow(name="train", persist_result=False)
+def train(
+    config: TrainConfig = TrainConfig(),
+    store: StoreConfig = StoreConfig(),
+    prepare: str | None = None,
+    embed: str | None = None,
+    force: bool = False,
+) -> list[StageResult]:
+    """Train a model for each backbone, variant and seed.
+
+    Args:
+        config: What is trained, and how.
+        store: Where artifacts are kept.
+        prepare: Key of the prepare artifact; empty takes the latest.
+        embed: Key of the semantic vectors; empty takes the latest. Base does not need them.
+        force: Train anew even if the model is there.
+    """
+    artifacts = ArtifactStore.open(store)
+    wanted = {"prepare": prepare} | ({"embed": embed} if reads_semantics(config) else {})
+    refs = find_inputs(artifacts, **wanted)
+    results = []
+    for settings in runs(config):
+        inputs = refs if settings.alignment else {"prepare": refs["prepare"]}
+        results.append(_result(train_task, settings, store, **inputs, force=force))
+    remember(artifacts, [result.ref for result in results])
+    return results
+
+
+@flow(name="evaluate", persist_result=False)
+def evaluate(
+    config: EvaluateConfig = EvaluateConfig(),
+    store: StoreConfig = StoreConfig(),
+    prepare: str | None = None,
+    models: list[str] | None = None,
+    force: bool = False,
+) -> StageResult:
+    """Measure the models, with the popularity baseline beside them.
+
+    Args:
+        config: What is measured.
+        store: Where artifacts are kept.
+        prepare: Key of the prepare artifact; empty takes the latest.
+        models: Keys of train artifacts; empty takes those of the latest training.
+        force: Compute anew even if the artifact is there.
+    """
+    artifacts = ArtifactStore.open(store)
+    split = find_input(artifacts, "prepare", prepare)
+    found = find_models(artifacts, models)
+    for model in found:
+        check_lineage(artifacts, {"prepare": split, "train": model})
+    return _one(evaluate_task, config, store, prepare=split, models=found, force=force)
+
+
+@flow(name="recommend", persist_result=False)
+def recommend(
+    config: RecommendConfig = RecommendConfig(),
+    store: StoreConfig = StoreConfig(),
+    prepare: str | None = None,
+    evaluate: str | None = None,
+    force: bool = False,
+) -> StageResult:
+    """Write the top-K list of every user.
+
+    Args:
+        config: How long the lists are, and which model writes them.
+        store: Where artifacts are kept.
+        prepare: Key of the prepare artifact; empty takes the latest.
+        evaluate: Key of the evaluate artifact, which knows the models; empty takes the latest.
+        force: Compute anew even if the artifact is there.
+    """
+    refs = find_inputs(ArtifactStore.open(store), prepare=prepare, evaluate=evaluate)
+    return _one(recommend_task, config, store, **refs, force=force)
+
+
+def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> StageResult:
+    result = _result(task, config, store, **inputs)
+    remember(ArtifactStore.open(store), [result.ref])
+    return result
+
+
+def _result(task: Task[..., Any], *arguments: Any, **inputs: Any) -> StageResult:
+    # A hit ends in a state of its own name, and a direct call would return that state instead of the result.
+    result: StageResult = task(*arguments, **inputs, return_state=True).result()
+    report.log().info("%s", result)
+    return result

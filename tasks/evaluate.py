@@ -1,0 +1,35 @@
+"""Measure every model, with the popularity baseline beside them."""
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.states import State
+
+from rlmrec_core import evaluation
+from rlmrec_core.config import EvaluateConfig
+from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
+from tasks import report
+from tasks.metrics import comparison, mean_over_seeds
+from tasks.models import load_split, load_vectors, model_name, role_of
+from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+
+VERSION = 1
+
+
+@task(name="evaluate", **UNCACHED)
+def evaluate(
+    config: EvaluateConfig, store: StoreConfig, prepare: ArtifactRef, models: Sequence[ArtifactRef], force: bool = False
+) -> StageResult | State[StageResult]:
+    """All-rank metrics on validation and test."""
+    artifacts = ArtifactStore.open(store)
+    inputs = {"prepare": prepare.key} | {role_of(model_name(artifacts, model)): model.key for model in models}
+    stage = Stage("evaluate", VERSION, ("metrics",), relevant(config), inputs)
+
+    def write(out: ArtifactWriter) -> None:
+        vectors = {model_name(artifacts, model): load_vectors(artifacts, model) for model in models}
+        out.table("metrics", evaluation.evaluate(load_split(artifacts, prepare), vectors, config))
+
+    result = stage.run(artifacts, write, force=force)
+    metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
+    report.show_table("metrics", comparison(metrics, "test"), "Test metrics, mean over seeds")
+    return as_state(result)

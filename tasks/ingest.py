@@ -1,0 +1,47 @@
+"""Read raw data into the canonical tables."""
+
+import hashlib
+from pathlib import Path
+
+from prefect import task
+from prefect.states import State
+
+from rlmrec_core import data
+from rlmrec_core.config import IngestConfig
+from storage import ArtifactStore, ArtifactWriter, StoreConfig
+from tasks import report
+from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+
+VERSION = 1
+
+
+@task(name="ingest", **UNCACHED)
+def ingest(config: IngestConfig, store: StoreConfig, force: bool = False) -> StageResult | State[StageResult]:
+    """Interactions, items and imported profiles; keyed by the digests of the raw files."""
+    artifacts = ArtifactStore.open(store)
+    stage = Stage("ingest", VERSION, ("interactions",), relevant(config), source_digests(config))
+
+    def write(out: ArtifactWriter) -> None:
+        ingested = data.ingest(config)
+        for name, (schema, batches) in ingested.tables.items():
+            report.log().info("ingest: %s has %d rows", name, out.batches(name, schema, batches))
+        out.table("report", ingested.report())
+
+    result = stage.run(artifacts, write, force=force)
+    report.show_table("ingest", artifacts.table(result.ref, "report").to_pylist(), "What was read")
+    return as_state(result)
+
+
+def source_digests(config: IngestConfig) -> dict[str, str]:
+    """sha256 of every raw file, under its path inside the data set's folder."""
+    root = Path(config.path or ".")
+    return {_name(source, root): _sha256(source) for source in data.open_reader(config).sources()}
+
+
+def _name(source: Path, root: Path) -> str:
+    return source.relative_to(root).as_posix() if source.is_relative_to(root) else source.name
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

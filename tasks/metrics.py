@@ -1,0 +1,45 @@
+"""Metrics as people compare them: one line for each backbone and variant."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from rlmrec_core.evaluation import POPULARITY, ModelName
+
+MODEL = ("backbone", "variant")
+_GROUP = (*MODEL, "part", "metric", "k")
+
+
+def mean_over_seeds(metrics: pa.Table) -> list[dict[str, Any]]:
+    """Rows of METRICS with the seeds averaged: backbone, variant, part, metric, k, value; in the order of the table."""
+    means = metrics.group_by(list(_GROUP), use_threads=False).aggregate([("value", "mean")])
+    return [{**{name: row[name] for name in _GROUP}, "value": row["value_mean"]} for row in means.to_pylist()]
+
+
+def comparison(metrics: Iterable[dict[str, Any]], part: str) -> list[dict[str, Any]]:
+    """One row for each model with a column for each metric of `part`, such as recall@20."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for metric in metrics:
+        if metric["part"] == part:
+            model = tuple(metric[name] for name in MODEL)
+            row = rows.setdefault(model, dict(zip(MODEL, model, strict=True)))
+            row[f"{metric['metric']}@{metric['k']}"] = round(metric["value"], 4)
+    return list(rows.values())
+
+
+def best_model(metrics: pa.Table, variant: str) -> ModelName:
+    """The trained model with the highest validation Recall@20, of any variant if `variant` is "best".
+
+    Where 20 was not measured, the longest list that was. The first model wins a tie.
+    Raises LookupError if there is no such model.
+    """
+    rows = [row for row in metrics.to_pylist() if row["part"] == "validation" and row["metric"] == "recall"]
+    k = 20 if any(row["k"] == 20 for row in rows) else max((row["k"] for row in rows), default=0)
+    scores = {ModelName(*(row[name] for name in ModelName._fields)): row["value"] for row in rows if row["k"] == k}
+    del scores[POPULARITY]
+    candidates = [name for name in scores if variant in ("best", name.variant)]
+    if not candidates:
+        trained = ", ".join(sorted({name.variant for name in scores})) or "none"
+        raise LookupError(f"no model of variant {variant!r} was measured (there are: {trained}); train it first")
+    return max(candidates, key=lambda name: scores[name])

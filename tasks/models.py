@@ -1,0 +1,33 @@
+"""Reading what train and prepare wrote, for the stages that rank."""
+
+from rlmrec_core.evaluation import ModelName
+from rlmrec_core.recommend import Vectors
+from rlmrec_core.split import Split
+from rlmrec_core.tables import vectors_of
+from storage import ArtifactRef, ArtifactStore
+
+
+def load_split(artifacts: ArtifactStore, prepare: ArtifactRef) -> Split:
+    """The divided interactions as arrays."""
+    n_users = artifacts.dataset(prepare, "user_index").count_rows()
+    n_items = artifacts.dataset(prepare, "item_index").count_rows()
+    return Split.from_table(artifacts.table(prepare, "split", ["user", "item", "part"]), n_users, n_items)
+
+
+def model_name(artifacts: ArtifactStore, model: ArtifactRef) -> ModelName:
+    """Backbone, variant and seed of a model, from its manifest."""
+    settings = artifacts.manifest(model).content.config
+    return ModelName(*(settings[name] for name in ModelName._fields))
+
+
+def role_of(model: ModelName) -> str:
+    """The name under which evaluate's manifest lists a model among its inputs."""
+    return f"train/{model.backbone}/{model.variant}/{model.seed}"
+
+
+def load_vectors(artifacts: ArtifactStore, model: ArtifactRef) -> Vectors:
+    """User and item vectors of a model; its score is their dot product."""
+    return Vectors(
+        users=vectors_of(artifacts.table(model, "user_vectors")),
+        items=vectors_of(artifacts.table(model, "item_vectors")),
+    )

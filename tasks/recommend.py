@@ -1,0 +1,58 @@
+"""Write the top-K list of every user."""
+
+import numpy as np
+import pyarrow as pa
+from prefect import task
+from prefect.states import State
+
+from rlmrec_core.config import RecommendConfig
+from rlmrec_core.evaluation import ModelName
+from rlmrec_core.recommend import PADDING, Ranking, top_k
+from rlmrec_core.tables import RECOMMENDATIONS
+from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
+from tasks import report
+from tasks.metrics import best_model
+from tasks.models import load_split, load_vectors, role_of
+from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+
+VERSION = 1
+
+
+@task(name="recommend", **UNCACHED)
+def recommend(
+    config: RecommendConfig, store: StoreConfig, prepare: ArtifactRef, evaluate: ArtifactRef, force: bool = False
+) -> StageResult | State[StageResult]:
+    """Lists with the original ids, from one of the models that evaluate measured."""
+    artifacts = ArtifactStore.open(store)
+    chosen = best_model(artifacts.table(evaluate, "metrics"), config.variant)
+    model = ArtifactRef("train", artifacts.manifest(evaluate).content.inputs[role_of(chosen)], artifacts.url)
+    inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
+    stage = Stage("recommend", VERSION, ("recommendations",), relevant(config), inputs)
+
+    def write(out: ArtifactWriter) -> None:
+        split, vectors = load_split(artifacts, prepare), load_vectors(artifacts, model)
+        ranking = top_k(split, *vectors, config.k, config.exclude)
+        indices = (artifacts.table(prepare, name) for name in ("user_index", "item_index"))
+        out.table("recommendations", _with_ids(ranking, *indices))
+
+    result = stage.run(artifacts, write, force=force)
+    _show(artifacts, result, chosen)
+    return as_state(result)
+
+
+def _with_ids(ranking: Ranking, user_index: pa.Table, item_index: pa.Table) -> pa.Table:
+    """The ranking as rows of RECOMMENDATIONS, ranks from 1; padding left out."""
+    user, place = np.nonzero(ranking.items != PADDING)
+    columns = [
+        user_index["user_id"].take(user),
+        pa.array(place + 1, pa.int32()),
+        item_index["item_id"].take(ranking.items[user, place]),
+        pa.array(ranking.scores[user, place]),
+    ]
+    return pa.table(columns, schema=RECOMMENDATIONS)
+
+
+def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelName) -> None:
+    head = artifacts.dataset(result.ref, "recommendations").head(20).to_pylist()
+    address = artifacts.address(result.ref, "recommendations.parquet")
+    report.show_table("recommendations", head, f"First lists of {' '.join(map(str, chosen))}; all are in {address}")

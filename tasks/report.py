@@ -1,0 +1,100 @@
+"""What a stage shows in the Prefect UI. Outside a run, such as in a unit test, it only logs."""
+
+import base64
+import io
+import logging
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from matplotlib.figure import Figure
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_run_logger
+
+LOGGER = "rlmrec"
+
+
+def in_run() -> bool:
+    """Whether this code runs inside a Prefect flow or task."""
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+
+
+def log() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
+    """Where the project's own lines go: in a run to that run's page and to `rlmrec run`."""
+    return get_run_logger().getChild(LOGGER) if in_run() else logging.getLogger(LOGGER)
+
+
+def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    """Show a table in the UI."""
+    if in_run():
+        create_table_artifact(table=[_shown(row) for row in rows], key=artifact_name(key), description=description)
+
+
+def show_markdown(key: str, markdown: str, description: str) -> None:
+    """Show a page of markdown in the UI."""
+    if in_run():
+        create_markdown_artifact(markdown=markdown, key=artifact_name(key), description=description)
+
+
+class Progress:
+    """A progress bar in the UI, redrawn at most once in `every` seconds, since each update is a request."""
+
+    def __init__(self, key: str, description: str, every: float = 5.0) -> None:
+        self._key, self._description, self._every = artifact_name(key), description, every
+        self._drawn = -math.inf
+        self._id: UUID | None = None
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` pieces are finished; the log line adds the note."""
+        now = time.monotonic()
+        if now - self._drawn < self._every and done < total:
+            return
+        self._drawn = now
+        log().info("%s: %d of %d%s", self._description, done, total, f" ({note})" if note else "")
+        if in_run():
+            self._draw(100.0 * done / max(total, 1))
+
+    def _draw(self, percent: float) -> None:
+        if self._id is None:
+            self._id = create_progress_artifact(progress=percent, key=self._key, description=self._description)
+        else:
+            update_progress_artifact(self._id, progress=percent)
+
+
+def picture(figure: Figure) -> str:
+    """The figure as an image inside markdown."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=80)
+    return f"![figure](data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})"
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same columns as a markdown table; empty when there are none."""
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def artifact_name(text: str) -> str:
+    """`text` in the letters that Prefect allows in an artifact's key."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    # NaN and infinity are no JSON and break the page.
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

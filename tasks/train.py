@@ -1,0 +1,94 @@
+"""Train one model: a backbone, a variant, a seed."""
+
+from itertools import product
+
+import pyarrow.compute as pc
+import safetensors.torch
+from matplotlib.figure import Figure
+from prefect import task
+from prefect.states import State
+
+from rlmrec_core.alignment import Semantic
+from rlmrec_core.config import TrainConfig
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.evaluation import ModelName
+from rlmrec_core.tables import vectors_of, vectors_table
+from rlmrec_core.training import STOPPING_METRIC, EpochRecord, FitResult, fit
+from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
+from tasks import report
+from tasks.models import load_split
+from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+
+VERSION = 1
+
+
+def runs(config: TrainConfig) -> list[RunSettings]:
+    """The models that `config` asks for."""
+    return [config.run(*names) for names in product(config.backbones, config.variants, config.seeds)]
+
+
+def reads_semantics(config: TrainConfig) -> bool:
+    """Whether any of the models needs semantic vectors; Base does not."""
+    return any(run.alignment for run in runs(config))
+
+
+@task(name="train", task_run_name="train {settings.backbone} {settings.variant} {settings.seed}", **UNCACHED)
+def train(
+    settings: RunSettings,
+    store: StoreConfig,
+    prepare: ArtifactRef,
+    embed: ArtifactRef | None = None,
+    force: bool = False,
+) -> StageResult | State[StageResult]:
+    """User and item vectors, weights and history. A model killed in the making goes on from its last checkpoint."""
+    artifacts = ArtifactStore.open(store)
+    inputs = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {})
+    labels = {name: getattr(settings, name) for name in ModelName._fields}
+    stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), relevant(settings), inputs, labels)
+
+    def write(out: ArtifactWriter) -> None:
+        checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
+        split = load_split(artifacts, prepare)
+        semantic = _semantic(artifacts, embed) if embed else None
+        _write(out, fit(split, settings, semantic, checkpoint=checkpoint, on_epoch=_Narrator(settings)))
+
+    result = stage.run(artifacts, write, force=force)
+    _show_curve(artifacts, result)
+    return as_state(result)
+
+
+def _semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> Semantic:
+    users, items = (vectors_of(artifacts.table(embed, side)) for side in ("users", "items"))
+    return Semantic(users=users, items=items)
+
+
+def _write(out: ArtifactWriter, fitted: FitResult) -> None:
+    out.table("user_vectors", vectors_table(fitted.user_vectors))
+    out.table("item_vectors", vectors_table(fitted.item_vectors))
+    out.table("history", fitted.history)
+    out.file("weights.safetensors", safetensors.torch.save(fitted.weights))
+
+
+class _Narrator:
+    """Tells how training goes: a bar that ends early when training does, and the best validation so far."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        title = f"{settings.backbone} {settings.variant} {settings.seed}"
+        self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}")
+        self._best = 0.0
+
+    def __call__(self, record: EpochRecord) -> None:
+        self._best = max(self._best, (record.validation or {}).get(STOPPING_METRIC, 0.0))
+        self._progress(record.epoch + 1, record.max_epochs, f"validation {STOPPING_METRIC} {self._best:.4f}")
+
+
+def _show_curve(artifacts: ArtifactStore, result: StageResult) -> None:
+    if not report.in_run():
+        return
+    history = artifacts.table(result.ref, "history")
+    figure = Figure(figsize=(8, 3), layout="tight")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", STOPPING_METRIC), strict=True):
+        known = history.filter(pc.field(name).is_valid())
+        axes.plot(known["epoch"].to_numpy(), known[name].to_numpy(), marker=".")
+        axes.set(xlabel="epoch", title=name)
+    report.show_markdown(f"curve-{result.title}", report.picture(figure), f"Training curve of {result.title}")

@@ -1,0 +1,44 @@
+import pyarrow as pa
+import pytest
+
+from rlmrec_core.evaluation import ModelName
+from rlmrec_core.tables import METRICS
+from tasks.metrics import best_model, comparison, mean_over_seeds
+
+ROWS = [
+    ("lightgcn", "base", 1, "validation", "recall", 20, 0.1),
+    ("lightgcn", "base", 2, "validation", "recall", 20, 0.3),
+    ("lightgcn", "con", 1, "validation", "recall", 20, 0.25),
+    ("lightgcn", "con", 1, "validation", "recall", 5, 0.9),
+    ("lightgcn", "con", 1, "test", "recall", 20, 0.5),
+    ("popularity", "popularity", 0, "validation", "recall", 20, 0.99),
+]
+
+
+def table(rows=ROWS):
+    columns = zip(*rows, strict=True)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, METRICS, strict=True)], schema=METRICS)
+
+
+def test_seeds_are_averaged():
+    base = mean_over_seeds(table())[0]
+    assert base == {
+        "backbone": "lightgcn", "variant": "base", "part": "validation", "metric": "recall", "k": 20,
+        "value": pytest.approx(0.2),
+    }  # fmt: skip
+
+
+def test_one_row_for_each_model_and_one_column_for_each_metric():
+    rows = comparison(mean_over_seeds(table()), "validation")
+    assert [row["variant"] for row in rows] == ["base", "con", "popularity"]
+    assert rows[1] == {"backbone": "lightgcn", "variant": "con", "recall@20": 0.25, "recall@5": 0.9}
+
+
+def test_the_best_model_is_chosen_on_validation_at_20_and_is_never_popularity():
+    assert best_model(table(), "best") == ModelName("lightgcn", "base", 2)
+    assert best_model(table(), "con") == ModelName("lightgcn", "con", 1)
+
+
+def test_a_variant_that_was_not_measured_is_an_error_that_names_the_others():
+    with pytest.raises(LookupError, match="'gen' was measured.*base, con"):
+        best_model(table(), "gen")
