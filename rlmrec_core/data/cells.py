@@ -47,10 +47,10 @@ def ratings(chunk: Chunk, column: str | None) -> pa.Array:
         array = _numbers(chunk, column, texts(chunk, column))
     if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)):
         raise _wrong_type(chunk, column, array.type, "a rating must be a number")
-    array = array.cast(pa.float64())
+    array = array.cast(pa.float64()).cast(pa.float32())
     way_out = "leave the cell empty where there is no rating, or drop the row"
     _refuse(chunk, column, pc.invert(pc.is_finite(array)), "the rating is NaN or infinite", way_out)
-    return array.cast(pa.float32())
+    return array
 
 
 def timestamps(chunk: Chunk, column: str | None) -> pa.Array:

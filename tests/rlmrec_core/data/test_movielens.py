@@ -1,0 +1,89 @@
+"""MovieLens, from a few written lines and from the real files."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from rlmrec_core.config import IngestConfig
+from rlmrec_core.data import DataError, ingest, open_reader
+from tests.rlmrec_core.data.worlds import drain
+
+FILES = {
+    "ratings.csv": "userId,movieId,rating,timestamp\n1,10,4.0,0\n2,10,5.0,1\n2,20,2.5,2\n",
+    "movies.csv": 'movieId,title,genres\n10,"Matrix, The (1999)",Action|Sci-Fi\n20,Untitled,(no genres listed)\n',
+    "tags.csv": "userId,movieId,tag,timestamp\n2,10,mind bending,5\n2,10,classic,6\n3,10,unseen,7\n",
+    "links.csv": "movieId,imdbId,tmdbId\n10,1,603\n20,2,\n",
+    "overviews.csv": "tmdbId,overview,keywords\n603,A hacker learns the truth.,hacker|simulation\n",
+}
+
+
+def folder(path: Path, **changed: str | None) -> Path:
+    for name, content in {**FILES, **{f"{stem}.csv": text for stem, text in changed.items()}}.items():
+        if content is not None:
+            (path / name).write_text(content)
+    return path
+
+
+def read(path: Path) -> dict[str, pa.Table]:
+    return drain(ingest(IngestConfig(reader="movielens", path=str(path))).tables)
+
+
+def test_a_users_tags_are_the_review_of_that_interaction_only(tmp_path: Path) -> None:
+    rows = read(folder(tmp_path))["interactions"].to_pylist()
+    assert [(row["user_id"], row["item_id"], row["review"]) for row in rows] == [
+        ("1", "10", None),
+        ("2", "10", "mind bending, classic"),
+        ("2", "20", None),
+    ]
+    assert rows[2]["rating"] == 2.5 and rows[2]["timestamp"] == datetime(1970, 1, 1, 0, 0, 2)
+
+
+def test_movies_have_year_genres_keywords_and_plot_where_known(tmp_path: Path) -> None:
+    matrix, untitled = read(folder(tmp_path))["items"].to_pylist()
+    assert matrix["title"] == "Matrix, The" and matrix["description"] == "A hacker learns the truth."
+    assert {pair["name"]: pair["value"] for pair in matrix["attributes"]} == {
+        "year": "1999",
+        "genres": "Action, Sci-Fi",
+        "keywords": "hacker, simulation",
+    }
+    assert untitled == {"item_id": "20", "title": "Untitled", "description": None, "attributes": None}
+
+
+def test_tags_and_overviews_may_be_absent(tmp_path: Path) -> None:
+    config = IngestConfig(reader="movielens", path=str(folder(tmp_path, tags=None, overviews=None, links=None)))
+    tables = drain(ingest(config).tables)
+    assert tables["interactions"]["review"].null_count == 3 and tables["items"]["description"].null_count == 2
+    assert [source.name for source in open_reader(config).sources()] == ["ratings.csv", "movies.csv"]
+
+
+def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
+    ingested = ingest(IngestConfig(reader="movielens", path=str(folder(tmp_path))))
+    drain(ingested.tables)
+    report = {row["name"]: row["value"] for row in ingested.report().to_pylist()}
+    assert report["interactions"] == 3 and report["tagged movies their user did not rate"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"ratings": None}, r"ratings.csv: no such file"),
+        ({"links": None}, r"links.csv: no such file"),
+        ({"ratings": "userId,movieId,rating,timestamp\n1,99,4,0\n"}, r"row 1, column 'movieId': item '99' is not in"),
+        (
+            {"movies": FILES["movies.csv"] + "10,Again,x\n"},
+            r"movies.csv, row 3, column 'movieId': item '10' occurs twice",
+        ),
+    ],
+)
+def test_bad_folders(tmp_path: Path, changed: dict[str, str | None], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(folder(tmp_path, **changed))
+
+
+def test_the_real_files(shared_data: Path) -> None:
+    tables = read(shared_data / "movielens-small")
+    assert tables["interactions"].num_rows == 100_836 and tables["items"].num_rows == 9_742
+    assert tables["items"].num_rows - tables["items"]["description"].null_count > 3_000
+    assert tables["interactions"].num_rows - tables["interactions"]["review"].null_count > 1_000
