@@ -1,5 +1,6 @@
-"""All-rank evaluation."""
+"""All-rank evaluation, and the baselines beside it."""
 
-from rlmrec_core.evaluation.evaluate import POPULARITY, ModelName, evaluate, popularity
+from rlmrec_core.evaluation.baselines import POPULARITY, SEMANTIC_ONLY, ModelName, popularity, semantic_only
+from rlmrec_core.evaluation.evaluate import evaluate
 
-__all__ = ["POPULARITY", "ModelName", "evaluate", "popularity"]
+__all__ = ["POPULARITY", "SEMANTIC_ONLY", "ModelName", "evaluate", "popularity", "semantic_only"]

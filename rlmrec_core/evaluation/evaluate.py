@@ -1,28 +1,16 @@
 """All-rank evaluation of trained models beside the popularity baseline."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from rlmrec_core import tables
 from rlmrec_core.config.training import EvaluateConfig
+from rlmrec_core.evaluation.baselines import POPULARITY, ModelName, popularity
 from rlmrec_core.evaluation.metrics import coverage, find_hits, ndcg, novelty, recall
 from rlmrec_core.recommend import Vectors, top_k
 from rlmrec_core.split import Edges, Int32Array, Split
 from rlmrec_core.threads import cpu_threads
-
-
-class ModelName(NamedTuple):
-    """What a row of the metrics table is about."""
-
-    backbone: str
-    variant: str
-    seed: int
-
-
-POPULARITY = ModelName("popularity", "popularity", 0)
 
 
 def evaluate(split: Split, models: Mapping[ModelName, Vectors], config: EvaluateConfig) -> pa.Table:
@@ -43,14 +31,6 @@ def evaluate(split: Split, models: Mapping[ModelName, Vectors], config: Evaluate
         [pa.array(column, field.type) for column, field in zip(columns, tables.METRICS, strict=True)],
         schema=tables.METRICS,
     )
-
-
-def popularity(split: Split) -> Vectors:
-    """The baseline that ranks items by train interactions, the lower id first among equals."""
-    order = np.argsort(-split.train_popularity(), kind="stable")
-    scores = np.empty((split.n_items, 1), dtype=np.float32)
-    scores[order, 0] = np.arange(split.n_items, 0, -1)
-    return Vectors(np.ones((split.n_users, 1), dtype=np.float32), scores)
 
 
 def _measures(

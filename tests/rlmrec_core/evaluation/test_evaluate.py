@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
+from rlmrec_core.alignment import Semantic
 from rlmrec_core.config import EvaluateConfig
-from rlmrec_core.evaluation import ModelName, evaluate, popularity
+from rlmrec_core.evaluation import SEMANTIC_ONLY, ModelName, evaluate, popularity, semantic_only
 from rlmrec_core.recommend import Vectors, top_k
 from rlmrec_core.tables import METRICS
 
@@ -47,3 +49,13 @@ def test_popularity_ranks_the_lower_id_first_among_equals(hand_split):
 def test_a_part_without_interactions_has_no_rows(hand_split):
     split = type(hand_split)(3, 4, hand_split.train, hand_split.test, type(hand_split.test)(*np.empty((2, 0), "i4")))
     assert set(evaluate(split, {}, EvaluateConfig(ks=(1,)))["part"].to_pylist()) == {"validation"}
+
+
+def test_semantic_only_ranks_by_cosine(hand_split):
+    items = np.array([[9, 0], [1, 1], [0, 5], [0, 0]], dtype=np.float32)
+    users = np.array([[1, 0], [0, 7], [3, 0]], dtype=np.float32)
+    vectors = semantic_only(Semantic(users, items))
+    assert (vectors.users @ vectors.items.T)[1] == pytest.approx([0, 2**-0.5, 1, 0])
+    table = evaluate(hand_split, {SEMANTIC_ONLY: vectors}, EvaluateConfig(ks=(1,)))
+    # User 2 has item 2 in train; item 0 points the same way as the user and is the test item. User 0's is never first.
+    assert value(table, backbone="semantic", part="test", metric="recall", k=1) == 0.5
