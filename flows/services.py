@@ -167,6 +167,8 @@ def _stop(popen: "subprocess.Popen[bytes]") -> None:
 def _free_port() -> int:
     for port in (_FAVOURITE_PORT, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
+            # As the server will: a port that was in use a moment ago is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise ServiceError("no free port on 127.0.0.1")

@@ -40,5 +40,5 @@ def test_the_best_model_is_chosen_on_validation_at_20_and_is_never_popularity():
 
 
 def test_a_variant_that_was_not_measured_is_an_error_that_names_the_others():
-    with pytest.raises(LookupError, match="'gen' was measured.*base, con"):
+    with pytest.raises(LookupError, match=r"'gen' was measured.*base, con"):
         best_model(table(), "gen")
