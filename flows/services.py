@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POOL = "rlmrec"
-_FAVOURITE_PORT = 4200
+PREFECT = [sys.executable, "-m", "prefect"]
+FAVOURITE_PORT = 4200
+SERVER_COMMAND = [*PREFECT, "server", "start"]
+WORKER_COMMAND = [*PREFECT, "worker", "start", "--pool", POOL, "--type", "process"]
+DEPLOY_COMMAND = [*PREFECT, "--no-prompt", "deploy", "--all"]
 # They speak of another server than the project's own.
 _FOREIGN = {
     "PREFECT_API_AUTH_STRING",
@@ -74,11 +78,11 @@ def server(
         if api:
             yield Server(api, None)
             return
-        port = _free_port()
+        port = free_port(FAVOURITE_PORT)
         api = f"http://127.0.0.1:{port}/api"
         say(f"starting the Prefect server at {api.removesuffix('/api')}")
         address = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": api}
-        process = stack.enter_context(prefect_process(home, "server", ["server", "start"], address))
+        process = stack.enter_context(guarded(home, "server", SERVER_COMMAND, address))
         process.wait_until(lambda: healthy(api))
         if lasting:
             _announce(home, api, stack)
@@ -121,14 +125,14 @@ class Process:
 
 
 @contextmanager
-def prefect_process(home: Home, name: str, arguments: list[str], extra: Mapping[str, str]) -> Iterator[Process]:
-    """`prefect ARGUMENTS` in the background, its output in a log; ended with all its descendants on the way out."""
+def guarded(home: Home, name: str, command: list[str], extra: Mapping[str, str]) -> Iterator[Process]:
+    """`command` in the background, its output in a log; ended with all its descendants on the way out."""
     log = home.state / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "flows.guard", sys.executable, "-m", "prefect", *arguments]
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            command, cwd=home.project, env=home.environment() | dict(extra), stdin=subprocess.PIPE,
+            [sys.executable, "-m", "flows.guard", *command],
+            cwd=home.project, env=home.environment() | dict(extra), stdin=subprocess.PIPE,
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
@@ -138,17 +142,16 @@ def prefect_process(home: Home, name: str, arguments: list[str], extra: Mapping[
 
 
 def worker(home: Home, api: str) -> contextlib.AbstractContextManager[Process]:
-    """A process worker of the project's pool."""
-    return prefect_process(
-        home, "worker", ["worker", "start", "--pool", POOL, "--type", "process"], {"PREFECT_API_URL": api}
-    )
+    """A process worker of the project's pool, for as long as the block lasts."""
+    return guarded(home, "worker", WORKER_COMMAND, {"PREFECT_API_URL": api})
 
 
 def deploy(home: Home, api: str) -> None:
     """Create or update every deployment of prefect.yaml. Raises ServiceError with Prefect's words if it refuses."""
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = home.environment() | {"PREFECT_API_URL": api}
-    done = subprocess.run(command, cwd=home.project, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        DEPLOY_COMMAND, cwd=home.project, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise ServiceError(f"prefect deploy failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
@@ -164,8 +167,9 @@ def _stop(popen: "subprocess.Popen[bytes]") -> None:
     popen.wait()
 
 
-def _free_port() -> int:
-    for port in (_FAVOURITE_PORT, 0):
+def free_port(favourite: int) -> int:
+    """A port of this machine that nobody listens on: the favourite one if it is free."""
+    for port in (favourite, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
             # As the server will: a port that was in use a moment ago is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -38,7 +38,7 @@ def ingest(
     """Read raw data into the canonical tables.
 
     Args:
-        config: Where raw data comes from.
+        config: Format and place of the raw data.
         store: Where artifacts are kept.
         force: Compute anew even if the artifact is there.
     """

@@ -1,8 +1,14 @@
 """Fixtures that every room shares."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Prefect makes its home when it is imported; the user's own stays untouched.
+_PREFECT_HOME = Path(__file__).resolve().parents[1] / ".rlmrec" / "tests"
+_PREFECT_HOME.mkdir(parents=True, exist_ok=True)
+os.environ["PREFECT_HOME"] = str(_PREFECT_HOME)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,108 @@
+"""Processes never outlive whoever started them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import services
+from flows.services import Home, ServiceError, free_port, guarded, server
+
+ROOT = Path(__file__).parents[2]
+
+# A process with a child in a session of its own, as Prefect starts flow runs; prints both process ids.
+FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)
+print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+# Starts a guarded family and waits.
+STARTER = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, '-m', 'flows.guard', sys.executable, '-c', {FAMILY!r}],
+                 stdin=subprocess.PIPE, start_new_session=True)
+time.sleep(600)
+"""
+
+
+def gone(pid: int) -> bool:
+    try:
+        psutil.Process(pid).wait(20)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    return Home(ROOT, tmp_path / ".rlmrec")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_whole_family_ends_with_its_starter(number):
+    starter = subprocess.Popen([sys.executable, "-c", STARTER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert starter.stdout
+    pids = [int(pid) for pid in starter.stdout.readline().split()]
+    assert len(pids) == 2
+    starter.send_signal(number)
+    starter.wait()
+    assert [gone(pid) for pid in pids] == [True, True]
+
+
+def test_the_orphans_of_a_killed_process_end_too():
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "flows.guard", sys.executable, "-c", FAMILY],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert guard.stdout
+    parent, orphan = (int(pid) for pid in guard.stdout.readline().split())
+    os.kill(parent, signal.SIGKILL)
+    assert gone(orphan)
+    assert guard.wait(20) == -signal.SIGKILL % 256
+
+
+def test_a_process_that_ends_early_is_an_error_with_its_last_words(home):
+    command = [sys.executable, "-c", "import sys; sys.exit('no such database')"]
+    with guarded(home, "server", command, {}) as process, pytest.raises(ServiceError, match="no such database"):
+        process.wait_until(lambda: False)
+
+
+def test_a_taken_port_is_left_alone():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        assert free_port(taken) != taken
+    assert free_port(taken) == taken
+
+
+def test_a_running_server_is_joined_if_it_is_meant_to_last(home, monkeypatch):
+    monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", "import time; time.sleep(600)"])
+    said: list[str] = []
+    first = server(home, lambda _: True, said.append, lasting=True)
+    second = server(home, lambda _: True, said.append, lasting=False)
+    with first as started, second as joined:
+        assert (joined.api, joined.process) == (started.api, None)
+    with server(home, lambda _: True, said.append, lasting=False) as third:
+        assert third.process
+
+
+def test_state_lies_beside_a_local_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Home.beside("data/artifacts").state == tmp_path / "data" / ".rlmrec"
+    assert Home.beside("s3://bucket/artifacts").state == ROOT / ".rlmrec"
+
+
+def test_the_users_own_prefect_is_left_alone(home, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_KEY", "of another server")
+    environment = home.environment()
+    assert "PREFECT_API_KEY" not in environment
+    assert environment["PREFECT_HOME"] == str(home.state / "prefect")
