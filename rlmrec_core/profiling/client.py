@@ -16,7 +16,7 @@ Kept = TypeVar("Kept")
 _ATTEMPTS, _BILLED_ATTEMPTS = 6, 2
 _LONGEST_WAIT = 60.0  # seconds
 _STOP_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_backoff = wait_exponential_jitter(initial=0.5, max=_LONGEST_WAIT)
+_backoff = wait_exponential_jitter(multiplier=0.5, max=_LONGEST_WAIT)
 
 
 class RequestFailed(Exception):

@@ -2,7 +2,6 @@
 
 import tomllib
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -37,7 +36,6 @@ class Templates:
         return sha256_of([self.version, self.parts, self.contract])
 
 
-@lru_cache
 def load_templates(domain: str, side: Side, prompts_dir: str | None) -> Templates:
     """The templates `<domain>/<side>.toml` and `contract.toml`; a folder without a contract uses the one shipped.
 

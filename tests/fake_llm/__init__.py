@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's protocol over a real socket, with faults on demand. By hand: `python -m tests.fake_llm`."""
+"""A server that speaks OpenAI's protocol over a real socket, with faults on demand; `python -m tests.fake_llm`."""
 
 from tests.fake_llm.faults import Fault
 from tests.fake_llm.server import FakeLLM

