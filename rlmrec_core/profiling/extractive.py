@@ -24,8 +24,9 @@ Attribute = tuple[str, str]
 
 _MOST_TEXTS = 100  # reviews of one item, or items of one person, that are read at most
 _LEAD = 3  # sentences taken from the start of a description
-_SENTENCES = 6  # review or profile sentences in one profile at most
-_VALUES = 8  # values named per attribute, and terms per person
+_SENTENCES = 4  # review or profile sentences in one profile at most
+_VALUES = 8  # values named per attribute
+_THEMES = 16  # terms named per person
 _BORNE_OUT = 0.2  # cosine from which one sentence bears out another
 
 
@@ -142,6 +143,7 @@ class _UserWriter:
         reviews = (corpus.review(row) for row in range(len(corpus.users)))
         self._tfidf = fit_tfidf(chain(everything, (text for review in reviews for text in split_sentences(review))))
         self._vectors = self._tfidf.transform(everything) if self._tfidf else sp.csr_matrix((len(everything), 1))
+        self._usual = np.asarray(self._vectors.sum(axis=0)).ravel() / max(len(everything), 1)
         self._terms = self._tfidf.get_feature_names_out() if self._tfidf else np.array([], dtype=object)
         self._attributes = [corpus.attributes(item) for item in range(corpus.n_items)]
         self._spread = Counter(pair for pairs in self._attributes for pair in set(pairs))
@@ -193,11 +195,11 @@ class _UserWriter:
         return _Sentences([*texts, *(text for text, _ in own)], vectors, np.r_[groups, [g for _, g in own]])
 
     def _themes(self, pool: _Sentences) -> list[str]:
-        """Terms that the texts of at least two items share, the weightiest first."""
+        """Terms that the texts of at least two items share, by how far they outweigh their usual weight."""
         used = pool.vectors.tocoo()
         terms, place = np.unique(used.col, return_inverse=True)
-        weight = np.bincount(place, used.data, len(terms))
+        weight = np.bincount(place, used.data, len(terms)) - self._usual[terms] * len(pool.texts)
         seen = np.unique(np.c_[place, pool.groups[used.row]], axis=0)[:, 0]
         weight[np.bincount(seen, minlength=len(terms)) < 2] = 0
-        best = np.lexsort((terms, -weight))[:_VALUES]
+        best = np.lexsort((terms, -weight))[:_THEMES]
         return [str(self._terms[terms[at]]) for at in best if weight[at] > 0]

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 Scores = npt.NDArray[np.float64]
-_BREAK = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|\s*[\r\n]+\s*")
+# Not after an initial or a short title: "J. Doe", "St. Louis".
+_BREAK = re.compile(r"(?<=[.!?…])(?<!\b[A-Z]\.)(?<!\b[A-Z][a-z]\.)[\"')\]]*\s+|\s*[\r\n]+\s*")
 _MARKUP = re.compile(r"<[^<>]{1,80}>")
 _SAME = 0.9  # cosine from which a sentence only repeats another
 _LONGEST = 50  # words: a longer sentence is cut, so that one cannot fill a profile

@@ -15,6 +15,7 @@ def test_sentences_are_split_cleaned_and_cut():
     *short, long = split_sentences(text)
     assert short == ["It rains.", '"Why?', "she asked Nobody knew…"]
     assert long == " ".join(["word"] * 50) + "…"
+    assert split_sentences("J. Doe lives in St. Louis. He writes.") == ["J. Doe lives in St. Louis.", "He writes."]
     assert split_sentences(None) == split_sentences(" \n ") == []
 
 
@@ -68,9 +69,10 @@ def test_profiles_keep_to_their_words(corpus):
 
 def test_a_user_tells_what_the_items_share(build):
     edges = [(0, item, "train", None, None) for item in (0, 1, 2)] + [(1, 1, "train", None, "I adore greenhouses.")]
-    profiles = ["For fans of foggy harbours.", None, "For fans of foggy ferries.", None, None]
+    others = ["For gardeners.", "For patient gardeners."]
+    profiles = ["For fans of foggy harbours.", None, "For fans of foggy ferries.", *others]
     rows = list(extract_users(build(edges=edges), profiles, max_words=60, seed=0))
-    assert rows[0].summarization.startswith("genre: crime. Recurring themes: ")
+    assert rows[0].summarization.startswith("genre: crime. Recurring themes: fans, foggy. ")
     assert "foggy" in rows[0].summarization and "harbours" in rows[0].summarization
     assert "I adore greenhouses." in rows[1].summarization and "science fiction" in rows[1].summarization
     assert rows[2].status == rows[3].status == "missing"
