@@ -73,14 +73,22 @@ def run(
 def _settings(file: Path | None, dataset: str | None, data: Path | None, assignments: list[str]) -> PipelineConfig:
     overrides: dict[str, Any] = reduce(_with, map(_assignment, assignments), {})
     if data:
-        overrides = _with(overrides, (["ingest", "path"], str(data.resolve())))
+        overrides = _with(overrides, (["ingest", "path"], str(data)))
     try:
-        return load_config(file, dataset, overrides)
+        return _from_here(load_config(file, dataset, overrides))
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise typer.BadParameter("these settings cannot be used:\n" + "\n".join(faults)) from None
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _from_here(config: PipelineConfig) -> PipelineConfig:
+    """The same settings with the data's folder made absolute: the worker runs in another folder."""
+    if not config.ingest.path:
+        return config
+    ingest = config.ingest.model_copy(update={"path": str(Path(config.ingest.path).expanduser().resolve())})
+    return config.model_copy(update={"ingest": ingest})
 
 
 def _assignment(text: str) -> tuple[list[str], Any]:
