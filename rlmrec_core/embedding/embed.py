@@ -14,7 +14,7 @@ from rlmrec_core.embedding.encoder import Encoder, Progress, Vectors, unit_rows
 from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.profiles import summarizations
-from rlmrec_core.tables import embeddings_schema
+from rlmrec_core.tables import vectors_table
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def embed(
         "seconds": round(time.monotonic() - started, 3),
     }
     metadata = {"encoder": encoder.name, "digest": encoder.digest, "split_hash": corpus.split_hash}
-    return EmbedResult(_table(items, metadata), _table(users, metadata), report)
+    item_table, user_table = (vectors_table(vectors).replace_schema_metadata(metadata) for vectors in (items, users))
+    return EmbedResult(item_table, user_table, report)
 
 
 def _encoder(config: EmbedConfig, ledger: Path) -> Encoder:
@@ -100,10 +101,3 @@ def _item_means(corpus: TrainCorpus, items: Vectors) -> Vectors:
     shape = (corpus.n_users, corpus.n_items)
     seen = sp.csr_matrix((np.ones(len(corpus.users), np.float32), (corpus.users, corpus.items)), shape)
     return unit_rows(np.asarray(seen @ items))
-
-
-def _table(vectors: Vectors, metadata: dict[str, str]) -> pa.Table:
-    size = vectors.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), size)
-    ids = pa.array(np.arange(len(vectors), dtype=np.int32))
-    return pa.table([ids, column], schema=embeddings_schema(size).with_metadata(metadata))

@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.rows import ProfileRow
-from rlmrec_core.profiling.sentences import centrality, fit_tfidf, select, split_sentences, support
+from rlmrec_core.profiling.sentences import centrality, fit_tfidf, select, split_sentences, split_statements, support
 from rlmrec_core.profiling.sources import ItemSource, UserSource, item_sources, source_hash, user_sources
 
 Attribute = tuple[str, str]
@@ -49,7 +49,7 @@ def extract_items(corpus: TrainCorpus, *, max_words: int, seed: int) -> Iterator
     def sources() -> Iterator[ItemSource]:
         return item_sources(corpus, max_reviews=_MOST_TEXTS, seed=seed)
 
-    tfidf = fit_tfidf(s for source in sources() for review in source.reviews for s in split_sentences(review))
+    tfidf = fit_tfidf(s for source in sources() for review in source.reviews for s in split_statements(review))
     for source in sources():
         yield _item_row(source, tfidf, max_words)
 
@@ -114,9 +114,14 @@ def _facts(attributes: Sequence[Attribute]) -> list[str]:
     return [f"{name}: {', '.join(known[:_VALUES])}." for name, known in values.items()]
 
 
+def _single(attributes: Sequence[Attribute]) -> list[Attribute]:
+    """Attributes whose value lists several things ("Crime, Drama"), as one each."""
+    return [(name, part) for name, value in attributes for part in value.split(", ")]
+
+
 def _borne_out(reviews: Sequence[str], tfidf: TfidfVectorizer | None, words: int, alone: bool) -> list[str]:
     """Review sentences that at least two reviews support; the most central ones if there are none and no other text."""
-    pairs = [(text, place) for place, review in enumerate(reviews) for text in dict.fromkeys(split_sentences(review))]
+    pairs = [(text, place) for place, review in enumerate(reviews) for text in dict.fromkeys(split_statements(review))]
     if not pairs:
         return []
     texts = [text for text, _ in pairs]
@@ -141,11 +146,11 @@ class _UserWriter:
         self._start = np.cumsum([0, *map(len, self._sentences)])
         everything = [text for sentences in self._sentences for text in sentences]
         reviews = (corpus.review(row) for row in range(len(corpus.users)))
-        self._tfidf = fit_tfidf(chain(everything, (text for review in reviews for text in split_sentences(review))))
+        self._tfidf = fit_tfidf(chain(everything, (text for review in reviews for text in split_statements(review))))
         self._vectors = self._tfidf.transform(everything) if self._tfidf else sp.csr_matrix((len(everything), 1))
         self._usual = np.asarray(self._vectors.sum(axis=0)).ravel() / max(len(everything), 1)
         self._terms = self._tfidf.get_feature_names_out() if self._tfidf else np.array([], dtype=object)
-        self._attributes = [corpus.attributes(item) for item in range(corpus.n_items)]
+        self._attributes = [_single(corpus.attributes(item)) for item in range(corpus.n_items)]
         self._spread = Counter(pair for pairs in self._attributes for pair in set(pairs))
 
     def row(self, source: UserSource) -> ProfileRow:
@@ -173,12 +178,12 @@ class _UserWriter:
         return [text for text in split_sentences(profile) if text != title and not text.startswith(openings)]
 
     def _shared(self, source: UserSource) -> list[Attribute]:
-        """Attributes of at least two of the items (of one, if there is only one), the telling ones first.
+        """Attributes of a tenth of the items and of at least two, or of the only one; the telling ones first.
 
         Ranked by how many of the items share them times how rare they are among all items.
         """
         counts = Counter(pair for one in source.interactions for pair in dict.fromkeys(self._attributes[one.item]))
-        least = min(2, len(source.interactions))
+        least = min(max(2, len(source.interactions) / 10), len(source.interactions))
         ranks = {p: -n * log1p(self._corpus.n_items / self._spread[p]) for p, n in counts.items() if n >= least}
         return sorted(ranks, key=lambda pair: (ranks[pair], pair))
 
@@ -188,7 +193,7 @@ class _UserWriter:
         rows = np.concatenate([np.arange(self._start[item], self._start[item + 1]) for item in items])
         texts = [text for item in items for text in self._sentences[item]]
         groups = np.repeat(np.arange(len(items)), [len(self._sentences[item]) for item in items])
-        own = [(text, g) for g, one in enumerate(source.interactions) for text in split_sentences(one.review)]
+        own = [(text, g) for g, one in enumerate(source.interactions) for text in split_statements(one.review)]
         if not own or self._tfidf is None:
             return _Sentences(texts, self._vectors[rows], groups)
         vectors = sp.vstack([self._vectors[rows], self._tfidf.transform([text for text, _ in own])], format="csr")

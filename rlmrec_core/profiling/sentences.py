@@ -11,8 +11,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 Scores = npt.NDArray[np.float64]
 # Not after an initial or a short title: "J. Doe", "St. Louis".
 _BREAK = re.compile(r"(?<=[.!?…])(?<!\b[A-Z]\.)(?<!\b[A-Z][a-z]\.)[\"')\]]*\s+|\s*[\r\n]+\s*")
+_WORD = r"(?<!['\u2019])\b[^\W\d_]\w+\b(?!['\u2019])"  # neither part of "doesn't" or "she'll"
 _MARKUP = re.compile(r"<[^<>]{1,80}>")
 _SAME = 0.9  # cosine from which a sentence only repeats another
+_TELLING = 4  # words from which a sentence of a review tells something
 _LONGEST = 50  # words: a longer sentence is cut, so that one cannot fill a profile
 
 
@@ -22,6 +24,12 @@ def split_sentences(text: str | None) -> list[str]:
     return [sentence for part in parts if (sentence := _clip(part))]
 
 
+def split_statements(review: str | None) -> list[str]:
+    """The sentences of a review that say more than "Not bad."; all of them where none does, as in tags."""
+    sentences = split_sentences(review)
+    return [sentence for sentence in sentences if len(sentence.split()) >= _TELLING] or sentences
+
+
 def _clip(sentence: str) -> str:
     words = sentence.split()
     return " ".join(words) if len(words) <= _LONGEST else " ".join(words[:_LONGEST]) + "…"
@@ -29,7 +37,9 @@ def _clip(sentence: str) -> str:
 
 def fit_tfidf(sentences: Iterable[str]) -> TfidfVectorizer | None:
     """TF-IDF over words that at least two sentences hold; None where no word does."""
-    vectorizer = TfidfVectorizer(stop_words="english", min_df=2, sublinear_tf=True, dtype=np.float32)
+    vectorizer = TfidfVectorizer(
+        stop_words="english", token_pattern=_WORD, min_df=2, sublinear_tf=True, dtype=np.float32
+    )
     try:
         return vectorizer.fit(sentences)
     except ValueError:  # scikit-learn's way of saying that no word is left

@@ -7,7 +7,7 @@ from rlmrec_core.config import EmbedConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
 from rlmrec_core.embedding import embed
 from rlmrec_core.profiling import SplitLeakage, profile_items, profile_users
-from rlmrec_core.tables import check, embeddings_schema
+from rlmrec_core.tables import check, embeddings_schema, vectors_of
 
 HERE = {"ledger": Path("unused.db"), "progress": lambda done, total: None}
 
@@ -16,10 +16,6 @@ HERE = {"ledger": Path("unused.db"), "progress": lambda done, total: None}
 def profiles(corpus):
     items = profile_items(corpus, ProfileConfig(), imported=None, **HERE)
     return items.table, profile_users(corpus, items.table, ProfileConfig(), imported=None, **HERE).table
-
-
-def vectors_of(table):
-    return np.array(table["vector"].to_pylist(), np.float32)
 
 
 def without_summaries(table, *ids):

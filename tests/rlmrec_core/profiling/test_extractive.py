@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 from rlmrec_core.profiling.extractive import extract_items, extract_users
-from rlmrec_core.profiling.sentences import centrality, select, split_sentences, support
+from rlmrec_core.profiling.sentences import centrality, fit_tfidf, select, split_sentences, split_statements, support
 
 
 def items_of(corpus, max_words=170):
@@ -17,6 +17,11 @@ def test_sentences_are_split_cleaned_and_cut():
     assert long == " ".join(["word"] * 50) + "…"
     assert split_sentences("J. Doe lives in St. Louis. He writes.") == ["J. Doe lives in St. Louis.", "He writes."]
     assert split_sentences(None) == split_sentences(" \n ") == []
+
+
+def test_short_sentences_of_a_review_count_only_where_there_is_no_other():
+    assert split_statements("Not bad. The harbour scenes are superb. Wow!") == ["The harbour scenes are superb."]
+    assert split_statements("funny, quotable") == ["funny, quotable"]
 
 
 def test_support_counts_the_texts_that_agree():
@@ -54,10 +59,10 @@ def test_an_item_tells_title_facts_lead_and_what_reviews_agree_on(corpus):
 
 
 def test_a_sentence_of_one_review_only_is_left_out_where_others_agree(build):
-    texts = ["Lovely sea views. The lift was broken.", "Sea views to remember.", "Great sea views."]
+    texts = ["Such lovely sea views. The lift was broken.", "Sea views to remember.", "What great sea views."]
     edges = [(user, 2, "train", None, text) for user, text in enumerate(texts)]
     text = items_of(build(edges=edges))[2].summarization
-    assert "Lovely sea views." in text and "lift" not in text
+    assert "Such lovely sea views." in text and "lift" not in text
 
 
 def test_profiles_keep_to_their_words(corpus):
@@ -76,6 +81,18 @@ def test_a_user_tells_what_the_items_share(build):
     assert "foggy" in rows[0].summarization and "harbours" in rows[0].summarization
     assert "I adore greenhouses." in rows[1].summarization and "science fiction" in rows[1].summarization
     assert rows[2].status == rows[3].status == "missing"
+
+
+def test_values_that_list_several_things_are_shared_one_by_one(build):
+    edges = [(0, 0, "train", None, None), (0, 1, "train", None, None)]
+    items = [("i0", "A", None, [("genres", "Crime, Drama")]), ("i1", "B", None, [("genres", "Comedy, Crime")])]
+    rows = list(extract_users(build(edges=edges, items=items), [None, None], max_words=60, seed=0))
+    assert rows[0].summarization == "genres: Crime."
+
+
+def test_words_are_whole_words_and_not_parts_of_contractions():
+    terms = fit_tfidf(["She'll go, he doesn't care", "She\u2019ll go, he doesn\u2019t care: 1999"]).get_feature_names_out()
+    assert terms.tolist() == ["care"]
 
 
 def test_a_user_whose_items_have_titles_only_lists_them(build):
