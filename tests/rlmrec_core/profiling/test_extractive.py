@@ -91,8 +91,8 @@ def test_values_that_list_several_things_are_shared_one_by_one(build):
 
 
 def test_words_are_whole_words_and_not_parts_of_contractions():
-    terms = fit_tfidf(["She'll go, he doesn't care", "She\u2019ll go, he doesn\u2019t care: 1999"]).get_feature_names_out()
-    assert terms.tolist() == ["care"]
+    tfidf = fit_tfidf(["She'll go, he doesn't care", "She\u2019ll go, he doesn\u2019t care: 1999"])
+    assert tfidf.get_feature_names_out().tolist() == ["care"]
 
 
 def test_a_user_whose_items_have_titles_only_lists_them(build):
