@@ -53,6 +53,35 @@ SPLIT = pa.schema(
 USER_INDEX = pa.schema([pa.field("user", pa.int32(), nullable=False), pa.field("user_id", pa.string(), nullable=False)])
 ITEM_INDEX = pa.schema([pa.field("item", pa.int32(), nullable=False), pa.field("item_id", pa.string(), nullable=False)])
 STATISTICS = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.float64(), nullable=False)])
+MALFORMED = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+        # The beginning of the line.
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
+HISTOGRAMS = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        # The bin holds values from `low` to below `high`.
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+COLD_START = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        # Which end train does not know: user, item or both.
+        pa.field("cold", pa.string(), nullable=False),
+        pa.field("rating", pa.float32()),
+        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("review", pa.string()),
+    ]
+)
 FILTER_REPORT = pa.schema(
     [
         pa.field("step", pa.string(), nullable=False),

@@ -12,7 +12,7 @@ from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="ingest", **UNCACHED)
@@ -26,9 +26,12 @@ def ingest(config: IngestConfig, store: StoreConfig, force: bool = False) -> Sta
         for name, (schema, batches) in ingested.tables.items():
             report.log().info("ingest: %s has %d rows", name, out.batches(name, schema, batches))
         out.table("report", ingested.report())
+        out.table("malformed", ingested.malformed())
 
     result = stage.run(artifacts, write, force=force)
     report.show_table("ingest", artifacts.table(result.ref, "report").to_pylist(), "What was read")
+    if skipped := artifacts.table(result.ref, "malformed").to_pylist():
+        report.show_table("malformed lines", skipped, "Some of the lines that were skipped")
     return as_state(result)
 
 

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from rlmrec_core.config.section import Section
 
-ReaderName = Literal["sample", "movielens", "tabular", "splits"]
+RawName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads", "steam", "yelp"]
+ReaderName = Literal["sample", "movielens", "tabular", "splits", RawName]
 SplitScope = Literal["global", "per_user", "temporal"]
 
 PositivePart = Annotated[int, Field(ge=1, le=1000)]
@@ -37,14 +38,21 @@ class IngestConfig(Section):
     reader: ReaderName = Field("sample", description="Format of the raw data; sample needs no files")
     path: str | None = Field(None, description="Folder of the raw files (for tabular: the folder of its two tables)")
     interactions_file: str | None = Field(
-        None, description="tabular: name or glob pattern (CSV, TSV, JSONL, Parquet); none takes interactions.*"
+        None,
+        description="Name or glob pattern of the interactions, for tabular and the raw releases of reviews; "
+        "none takes interactions.* and the release's own names",
     )
     items_file: str | None = Field(
-        None, description="tabular: name or glob pattern of the items; none takes items.*, where there is one"
+        None,
+        description="Name or glob pattern of the items, for tabular and the raw releases of reviews; "
+        "none takes items.* and the release's own names, where there are such files",
     )
     columns: ColumnMapping = Field(ColumnMapping(), description="tabular: which columns hold what")
     partial_profiles: bool = Field(
         False, description="splits: import *_profiles_sample.parquet too, which cover some users or items only"
+    )
+    max_malformed: int = Field(
+        1000, ge=0, description="Raw releases of reviews: lines of one file to skip before giving up"
     )
     sample_users: int = Field(600, ge=20, le=100_000, description="sample: number of users")
     sample_items: int = Field(400, ge=20, le=100_000, description="sample: number of items")

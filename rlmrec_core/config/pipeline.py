@@ -12,7 +12,11 @@ from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
 from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
 
-DatasetName = Literal["sample", "movielens", "tabular", "splits", "amazon-book", "yelp", "xrec-yelp"]
+RawDatasetName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads"]
+RecipeName = Literal["amazon-book-raw", "yelp-raw", "steam-raw"]
+DatasetName = Literal[
+    "sample", "movielens", "tabular", "splits", "amazon-book", "yelp", "xrec-yelp", RawDatasetName, RecipeName
+]
 
 
 class PipelineConfig(Section):
@@ -30,8 +34,29 @@ class PipelineConfig(Section):
 
 _READY_MADE = {"min_rating": None, "k_core": 1}
 
+
+def _raw(reader: str, domain: str, train: str, prepare: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A public release of reviews, read as it is."""
+    profiles = {"domain": domain}
+    return {
+        "ingest": {"reader": reader},
+        "prepare": prepare or {},
+        "item_profiles": profiles,
+        "user_profiles": profiles,
+        "train": {"preset": train},
+    }
+
+
 _PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},
+    "amazon-2014": _raw("amazon-2014", "generic", "amazon-book"),
+    "amazon-2018": _raw("amazon-2018", "generic", "amazon-book"),
+    "amazon-2023": _raw("amazon-2023", "generic", "amazon-book"),
+    "goodreads": _raw("goodreads", "books", "amazon-book"),
+    # How the paper's sets were made from raw files, as far as that is known: docs/raw-data.md.
+    "amazon-book-raw": _raw("amazon-2014", "books", "amazon-book", {"min_rating": 3.0, "user_fraction": 0.2}),
+    "yelp-raw": _raw("yelp", "businesses", "yelp", {"min_rating": 3.0, "user_fraction": 0.25}),
+    "steam-raw": _raw("steam", "games", "steam", {"min_rating": None, "user_fraction": 0.25}),
     "movielens": {
         "ingest": {"reader": "movielens"},
         "item_profiles": {"domain": "movies"},

@@ -35,7 +35,13 @@ def texts(chunk: Chunk, column: str | None) -> pa.Array:
             array = array.cast(pa.string())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
             raise _wrong_type(chunk, column, array.type, "text is expected") from error
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(array), ""), pa.scalar(None, pa.string()), array)
+    return without_blanks(array)
+
+
+def without_blanks(array: pa.Array) -> pa.Array:
+    """The strings, with null for those that are empty or all white space."""
+    blank = pc.or_(pc.equal(array, ""), pc.utf8_is_space(array))
+    return pc.if_else(blank, pa.scalar(None, pa.string()), array) if pc.any(blank).as_py() else array
 
 
 def ratings(chunk: Chunk, column: str | None) -> pa.Array:
@@ -123,11 +129,16 @@ def _parsed_times(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
     numeric = pc.match_substring_regex(array, r"^\s*-?\d+(\.\d+)?\s*$")
     if pc.all(numeric, min_count=0).as_py():
         return _epoch(chunk, column, _numbers(chunk, column, array))
-    times = pd.to_datetime(array.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-    parsed = pa.array(times.dt.tz_localize(None), MICROSECONDS, from_pandas=True)
+    parsed = parsed_times(array)
     bad = pc.and_(pc.is_null(parsed), pc.is_valid(array))
     _refuse(chunk, column, bad, "not a time", "write seconds since 1970 or ISO 8601, such as 2020-01-31T12:00:00Z")
     return parsed
+
+
+def parsed_times(array: pa.Array, form: str = "ISO8601") -> pa.Array:
+    """Times in UTC of texts in the given form (as pandas names it), null where there is none."""
+    times = pd.to_datetime(array.to_pandas(), format=form, utc=True, errors="coerce")
+    return pa.array(times.dt.tz_localize(None), MICROSECONDS, from_pandas=True)
 
 
 # Seconds stay below 1e11 until the year 5138, milliseconds pass it in 1973.
@@ -135,11 +146,19 @@ _SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 1e11, 1e14, 1e17
 
 
 def _epoch(chunk: Chunk, column: str, numbers: pa.Array) -> pa.Array:
-    values = np.abs(numbers.fill_null(0.0).to_numpy(zero_copy_only=False))
+    times = epoch_times(numbers)
     way_out = "write seconds, milliseconds or microseconds since 1970"
-    _refuse(chunk, column, pa.array(~(values < _MICROSECONDS_BELOW)), "the number is too big for a time", way_out)
+    bad = pc.and_(pc.is_null(times), pc.is_valid(numbers))
+    _refuse(chunk, column, bad, "the number is too big for a time", way_out)
+    return times
+
+
+def epoch_times(numbers: pa.Array) -> pa.Array:
+    """Times in UTC of seconds, milliseconds or microseconds since 1970 (float64), null where too big for any."""
+    values = np.abs(numbers.fill_null(np.nan).to_numpy(zero_copy_only=False))
     scale = np.where(values < _SECONDS_BELOW, 1e6, np.where(values < _MILLISECONDS_BELOW, 1e3, 1.0))
-    return pc.round(pc.multiply(numbers, pa.array(scale))).cast(pa.int64()).cast(MICROSECONDS)
+    usable = pc.if_else(pa.array(values < _MICROSECONDS_BELOW), numbers, pa.scalar(None, pa.float64()))
+    return pc.round(pc.multiply(usable, pa.array(scale))).cast(pa.int64()).cast(MICROSECONDS)
 
 
 def _refuse(chunk: Chunk, column: str, bad: pa.Array, problem: str, way_out: str) -> None:

@@ -25,7 +25,12 @@ class Ingested:
     def report(self) -> pa.Table:
         """Rows of each table, and what the reader left out (STATISTICS); complete once the tables are drained."""
         counts = {**self._rows, **dict(sorted(self._reader.counts.items()))}
+        counts |= {f"malformed lines in {name}": n for name, n in self._reader.malformed.counts.items()}
         return pa.table({"name": list(counts), "value": [float(n) for n in counts.values()]}, schema=STATISTICS)
+
+    def malformed(self) -> pa.Table:
+        """Some of the lines that were skipped (MALFORMED); complete once the tables are drained."""
+        return self._reader.malformed.table()
 
 
 def ingest(config: IngestConfig) -> Ingested:

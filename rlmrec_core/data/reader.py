@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from rlmrec_core.config.data import IngestConfig
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.malformed import MalformedLines
 
 Side = Literal["item", "user"]
 
@@ -24,6 +25,8 @@ class Reader(ABC):
         self.config = config
         self.counts: Counter[str] = Counter()
         """What was left out on the way, by name; complete once the streams are drained."""
+        self.malformed = MalformedLines(config.max_malformed)
+        """Lines that were skipped; complete once the streams are drained."""
 
     def sources(self) -> list[Path]:
         """The raw files that the output depends on."""

@@ -1,7 +1,9 @@
 """The formats that can be read: one line each."""
 
 from rlmrec_core.config.data import IngestConfig, ReaderName
+from rlmrec_core.data.layouts import LAYOUTS
 from rlmrec_core.data.movielens import MovieLensReader
+from rlmrec_core.data.raw import RawReader
 from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.sample import SampleReader
 from rlmrec_core.data.splits import SplitsReader
@@ -12,6 +14,7 @@ READERS: dict[ReaderName, type[Reader]] = {
     "movielens": MovieLensReader,
     "tabular": TabularReader,
     "splits": SplitsReader,
+    **dict.fromkeys(LAYOUTS, RawReader),
 }
 
 

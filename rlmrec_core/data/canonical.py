@@ -1,0 +1,97 @@
+"""Blocks of a release's lines turned into batches of the canonical tables, and the lines that cannot be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rlmrec_core.data import cells
+from rlmrec_core.data.layouts import SECONDS, Item, Review
+from rlmrec_core.data.lines import Block
+from rlmrec_core.data.malformed import Fault
+from rlmrec_core.data.objects import Columns, flat_text, read_columns, read_records
+from rlmrec_core.tables import INTERACTIONS, ITEMS
+
+Parsed = tuple[pa.RecordBatch, list[Fault]]
+Parse = Callable[[Block], Parsed]
+
+_NO_RATING = pa.scalar(None, pa.float64())
+
+
+def interaction_batch(block: Block, fields: Review) -> Parsed:
+    """Batch of INTERACTIONS: a line needs both ids, and whatever else it has must be usable."""
+    columns = read_columns(block, fields.schema)
+    raw = {name: columns.table[name].combine_chunks() for name in fields.schema.names}
+    n = len(columns.table)
+    ratings = raw[fields.rating] if fields.rating else pa.nulls(n, pa.float64())
+    if fields.unrated is not None:
+        ratings = pc.if_else(pc.equal(ratings, fields.unrated), _NO_RATING, ratings)
+    reviews = cells.without_blanks(raw[fields.review]) if fields.review else pa.nulls(n, pa.string())
+    times, untimely = _times(raw[fields.time], fields.time_format) if fields.time else _no_times(n)
+    ratings = ratings.cast(pa.float32())
+    checks = {
+        f"{fields.user} is missing": _is_blank(raw[fields.user]),
+        f"{fields.item} is missing": _is_blank(raw[fields.item]),
+        f"{fields.rating} is not a finite number": pc.fill_null(pc.invert(pc.is_finite(ratings)), False),
+        f"{fields.time} is not a time": untimely,
+    }
+    arrays = [raw[fields.user], raw[fields.item], ratings, times, reviews, pa.nulls(n, pa.string())]
+    return _without(columns, pa.RecordBatch.from_arrays(arrays, names=INTERACTIONS.names), checks)
+
+
+def item_batch(block: Block, fields: Item) -> Parsed:
+    """Batch of ITEMS: a line needs the id."""
+    records, faults = read_records(block)
+    rows = []
+    for record in records:
+        try:
+            rows.append(_item(record.fields, fields))
+        except ValueError as error:
+            faults.append(Fault(record.line, str(error), record.text))
+        except RecursionError:
+            faults.append(Fault(record.line, "nested too deeply", record.text))
+    return pa.RecordBatch.from_pylist(rows, schema=ITEMS), sorted(faults, key=lambda fault: fault.line)
+
+
+def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
+    item_id = record.get(fields.item)
+    if isinstance(item_id, bool) or not isinstance(item_id, str | int) or not (written := flat_text(item_id)):
+        raise ValueError(f"{fields.item} is missing")
+    return {
+        "item_id": written,
+        "title": flat_text(record.get(fields.title)),
+        "description": flat_text(record.get(fields.description), separator=" ") if fields.description else None,
+        "attributes": cells.as_attributes(
+            (name, flat_text(record.get(source))) for name, source in fields.attributes.items()
+        ),
+    }
+
+
+def _times(values: pa.Array, form: str) -> tuple[pa.Array, pa.Array]:
+    """The times, and where a value is none."""
+    written = values if form == SECONDS else cells.without_blanks(values)
+    times = cells.epoch_times(written) if form == SECONDS else cells.parsed_times(written, form)
+    return times, pc.and_(pc.is_null(times), pc.is_valid(written))
+
+
+def _no_times(n: int) -> tuple[pa.Array, pa.Array]:
+    return pa.nulls(n, cells.MICROSECONDS), pa.repeat(False, n)
+
+
+def _is_blank(values: pa.Array) -> pa.Array:
+    return pc.fill_null(pc.equal(values, ""), True)
+
+
+def _without(columns: Columns, batch: pa.RecordBatch, checks: dict[str, pa.Array]) -> Parsed:
+    """The batch without the rows that a check found wrong; the faults of all its lines."""
+    usable = pa.repeat(True, len(batch))
+    faults = list(columns.faults)
+    for problem, wrong in checks.items():
+        found = pc.and_(wrong, usable)
+        if pc.any(found).as_py():
+            rows = pc.indices_nonzero(found).to_pylist()
+            faults += [Fault(columns.lines[row][0], problem, columns.lines[row][1]) for row in rows]
+            usable = pc.and_(usable, pc.invert(wrong))
+    kept = batch if usable.true_count == len(batch) else batch.filter(usable)
+    return kept.cast(INTERACTIONS), sorted(faults, key=lambda fault: fault.line)

@@ -1,0 +1,91 @@
+"""The public releases of reviews: one object per line, see `layouts`."""
+
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from rlmrec_core.config.data import IngestConfig
+from rlmrec_core.data.canonical import Parse, interaction_batch, item_batch
+from rlmrec_core.data.chunks import find_files
+from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.layouts import LAYOUTS
+from rlmrec_core.data.lines import TAR_SUFFIXES, LineFile, read_blocks
+from rlmrec_core.data.parallel import in_order
+from rlmrec_core.data.reader import Reader
+
+
+class RawReader(Reader):
+    """Any of the releases in `layouts`, in constant memory but for the set of item ids.
+
+    A line that holds no usable object is counted, sampled and skipped; more than `ingest.max_malformed` of them in one
+    file raise DataError. `ingest.interactions_file` and `ingest.items_file` replace the release's own file names.
+    """
+
+    def __init__(self, config: IngestConfig) -> None:
+        super().__init__(config)
+        self._layout = LAYOUTS[config.reader]
+
+    def sources(self) -> list[Path]:
+        return list(dict.fromkeys(file.path for file in self._review_files + self._item_files))
+
+    def interactions(self) -> Iterator[pa.RecordBatch]:
+        for file in self._review_files:
+            yield from self._without_faults(file, partial(interaction_batch, fields=self._layout.review))
+
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """Of an item that is listed more than once, the first."""
+        seen: set[str] = set()
+        self.counts["items listed again"] = 0
+        for file in self._item_files:
+            for batch in self._without_faults(file, partial(item_batch, fields=self._layout.item)):
+                first = _first_times(batch.column("item_id").to_pylist(), seen)
+                self.counts["items listed again"] += len(first) - sum(first)
+                yield batch.filter(pa.array(first, pa.bool_()))
+
+    def _without_faults(self, file: LineFile, parse: Parse) -> Iterator[pa.RecordBatch]:
+        name = str(file)
+        self.malformed.start(name)
+        n_rows = 0
+        for batch, faults in in_order(parse, read_blocks(file)):
+            self.malformed.add(name, faults)
+            n_rows += batch.num_rows
+            yield batch
+        if not n_rows:
+            raise DataError.at("the file holds no usable line", "check that it is the right file", file=name)
+
+    @cached_property
+    def _review_files(self) -> list[LineFile]:
+        # Some releases name the files of reviews by category alone, which fits the files of items, too.
+        files = self._find(self.config.interactions_file, self._layout.review_files)
+        files = [file for file in files if file not in self._item_files]
+        if not files:
+            wanted = self.config.interactions_file or self._layout.review_files
+            way_out = "check ingest.path, or name the files in ingest.interactions_file"
+            raise DataError.at(f"reader {self.config.reader!r} finds no file {wanted}", way_out, file=self.folder)
+        return files
+
+    @cached_property
+    def _item_files(self) -> list[LineFile]:
+        return self._find(self.config.items_file, self._layout.item_files)
+
+    def _find(self, asked: str | None, usual: str) -> list[LineFile]:
+        if asked:
+            return [LineFile(path) for path in find_files(self.folder, asked)]
+        files = find_files(self.folder, usual) + find_files(self.folder, f"{usual}.gz")
+        if twice := {path.with_suffix("") for path in files if path.suffix == ".gz"}.intersection(files):
+            raise DataError.at("the file is there twice, plain and gzipped", "remove one", file=min(twice))
+        if files or self._layout.archive is None:
+            return [LineFile(path) for path in files]
+        archives = [path for path in find_files(self.folder, self._layout.archive) if path.name.endswith(TAR_SUFFIXES)]
+        return [LineFile(path, usual) for path in archives[:1]]
+
+
+def _first_times(ids: list[str], seen: set[str]) -> list[bool]:
+    """Whether each id is new; `seen` grows by those that are."""
+    first = []
+    for item_id in ids:
+        first.append(item_id not in seen)
+        seen.add(item_id)
+    return first

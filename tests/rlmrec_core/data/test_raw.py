@@ -1,0 +1,263 @@
+"""The raw releases: what is read from them, and what happens to lines that cannot be."""
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rlmrec_core.config import IngestConfig
+from rlmrec_core.config.data import RawName
+from rlmrec_core.data import DataError, Ingested, ingest, lines, open_reader
+from tests.rlmrec_core.data.releases import FILES, ITEMS, REVIEWS, put, python_literal, written
+from tests.rlmrec_core.data.worlds import drain
+
+EVERY_RELEASE = pytest.mark.parametrize("release", get_args(RawName))
+EVERY_NOTATION = pytest.mark.parametrize("notation", [json.dumps, python_literal])
+
+
+def opened(folder: Path, release: RawName, **settings: Any) -> Ingested:
+    return ingest(IngestConfig(reader=release, path=str(folder), **settings))
+
+
+def read(folder: Path, release: RawName = "amazon-2014", **settings: Any) -> dict[str, pa.Table]:
+    return drain(opened(folder, release, **settings).tables)
+
+
+def release_in(folder: Path, release: RawName, notation: Callable[[Any], str] = json.dumps) -> Path:
+    for name, row in zip(FILES[release], (REVIEWS[release], ITEMS[release]), strict=True):
+        put(folder, name, written([row], notation))
+    return folder
+
+
+def amazon(folder: Path, content: bytes, name: str = "reviews_Books.json.gz") -> Path:
+    return put(folder, name, content)
+
+
+@EVERY_RELEASE
+@EVERY_NOTATION
+def test_every_release_in_either_notation(tmp_path: Path, release: RawName, notation: Callable[[Any], str]) -> None:
+    tables = read(release_in(tmp_path, release, notation), release)
+    [row] = tables["interactions"].to_pylist()
+    assert row == {
+        **{"user_id": "A1", "item_id": "000X", "rating": None if release == "steam" else 5.0},
+        **{"timestamp": datetime(2010, 1, 2), "review": "Don't miss it", "part": None},
+    }
+    [item] = tables["items"].to_pylist()
+    assert (item["item_id"], item["title"]) == ("000X", "It's")
+    assert item["description"] == (None if release in ("yelp", "steam") else "A “book”")
+
+
+@pytest.mark.parametrize(
+    ("release", "attributes"),
+    [
+        ("amazon-2014", {"brand": "B", "categories": "Books, Crime"}),
+        ("amazon-2018", {"brand": "B", "categories": "Books, Crime"}),
+        ("amazon-2023", {"author": "N", "store": "B", "categories": "Books, Crime", "features": "F"}),
+        ("yelp", {"categories": "Bars, Cafés", "city": "Reno", "state": "NV"}),
+        ("steam", {"genres": "Action, Indie", "tags": "Action, Gore", "specs": "Single-player", "publisher": "P"}),
+        ("goodreads", {"year": "1999", "shelves": "crime, noir"}),
+    ],
+)
+def test_attributes(tmp_path: Path, release: RawName, attributes: dict[str, str]) -> None:
+    [item] = read(release_in(tmp_path, release), release)["items"].to_pylist()
+    assert {pair["name"]: pair["value"] for pair in item["attributes"]} == attributes
+
+
+@EVERY_RELEASE
+def test_sources_are_the_files(tmp_path: Path, release: RawName) -> None:
+    folder = release_in(tmp_path, release)
+    (folder / "README.md").write_text("not data")
+    sources = open_reader(IngestConfig(reader=release, path=str(folder))).sources()
+    assert [source.name for source in sources] == list(FILES[release])
+
+
+@pytest.mark.parametrize(("name", "mode"), [("yelp_dataset.tar", "w"), ("yelp_dataset-2.tgz", "w:gz")])
+def test_yelp_inside_its_archive(tmp_path: Path, name: str, mode: str) -> None:
+    with tarfile.open(tmp_path / name, mode) as archive:
+        for member, row in zip(FILES["yelp"], (REVIEWS["yelp"], ITEMS["yelp"]), strict=True):
+            content = written([row])
+            entry = tarfile.TarInfo(f"./{member}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    (tmp_path / "yelp_dataset.txt").write_text("terms of use")
+    tables = read(tmp_path, "yelp")
+    assert [tables[name].num_rows for name in ("interactions", "items")] == [1, 1]
+    assert [path.name for path in open_reader(IngestConfig(reader="yelp", path=str(tmp_path))).sources()] == [name]
+
+
+def test_goodreads_zero_is_no_rating(tmp_path: Path) -> None:
+    put(tmp_path, "goodreads_reviews.json", written([REVIEWS["goodreads"] | {"rating": 0}]))
+    assert read(tmp_path, "goodreads")["interactions"]["rating"].to_pylist() == [None]
+
+
+def test_numbers_in_quotes_and_ids_without(tmp_path: Path) -> None:
+    row = {"reviewerID": 7, "asin": "x", "overall": "4.5", "unixReviewTime": "86400", "reviewText": "  "}
+    [read_row] = read(amazon(tmp_path, written([row])))["interactions"].to_pylist()
+    assert (read_row["user_id"], read_row["rating"], read_row["review"]) == ("7", 4.5, None)
+    assert read_row["timestamp"] == datetime(1970, 1, 2)
+
+
+def test_a_torn_surrogate_pair_is_mended(tmp_path: Path) -> None:
+    line = rb'{"reviewerID": "u", "asin": "i", "reviewText": "\ud83d\ude00 \ud83d"}'
+    assert read(amazon(tmp_path, line))["interactions"]["review"].to_pylist() == ["😀 \ufffd"]
+
+
+def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_no_faults(tmp_path: Path) -> None:
+    line = b'{"reviewerID": "u", "asin": "i"}'
+    ingested = opened(amazon(tmp_path, b"\xef\xbb\xbf" + line + b"\r\n\r\n\n" + line), "amazon-2014")
+    assert drain(ingested.tables)["interactions"].num_rows == 2
+    assert ingested.malformed().num_rows == 0
+
+
+BAD_LINES = {
+    b"[1, 2]": "neither a JSON object nor a Python dictionary",
+    b"{'reviewerID': 'u', 'asin': open('x')}": "neither a JSON object nor a Python dictionary",
+    b"{'reviewerID': 'u', 'asin': 'i'": "neither a JSON object nor a Python dictionary",
+    b'{"reviewerID": "\xff", "asin": "i"}': "neither a JSON object nor a Python dictionary",
+    b"[" * 100_000: "neither a JSON object nor a Python dictionary",
+    b"{[]: 1}": "neither a JSON object nor a Python dictionary",
+    b'{"asin": "i"}': "reviewerID is missing",
+    b'{"reviewerID": "u", "asin": ""}': "asin is missing",
+    b'{"reviewerID": "u", "asin": ["i"]}': "asin is a list",
+    b'{"reviewerID": true, "asin": "i"}': "reviewerID is a bool",
+    b'{"reviewerID": 1.5, "asin": "i"}': "reviewerID is a float",
+    b'{"reviewerID": "u", "asin": "i", "overall": "five"}': "overall is not a number",
+    b'{"reviewerID": "u", "asin": "i", "overall": NaN}': "overall is not a finite number",
+    b'{"reviewerID": "u", "asin": "i", "unixReviewTime": 1e18}': "unixReviewTime is not a time",
+}
+
+
+@pytest.mark.parametrize(("line", "problem"), BAD_LINES.items(), ids=range(len(BAD_LINES)))
+def test_a_bad_line_is_skipped_counted_and_shown(tmp_path: Path, line: bytes, problem: str) -> None:
+    good = written([REVIEWS["amazon-2014"]])
+    ingested = opened(amazon(tmp_path, good + line + b"\n" + good), "amazon-2014")
+    assert drain(ingested.tables)["interactions"].num_rows == 2
+    [fault] = ingested.malformed().to_pylist()
+    file = str(tmp_path / "reviews_Books.json.gz")
+    assert (fault["file"], fault["line"], fault["problem"]) == (file, 2, problem)
+    assert fault["text"].encode().startswith(line[:10].replace(b"\xff", b"\\xff"))
+    assert {row["name"]: row["value"] for row in ingested.report().to_pylist()}[f"malformed lines in {file}"] == 1
+
+
+def test_too_many_bad_lines_are_an_error(tmp_path: Path) -> None:
+    amazon(tmp_path, written([REVIEWS["amazon-2014"]]) + b"?\n" * 3)
+    assert read(tmp_path, max_malformed=3)["interactions"].num_rows == 1
+    with pytest.raises(DataError, match=r"json.gz, row 4: neither .*, 3 lines .* malformed; .* more than 2 \(ingest\."):
+        read(tmp_path, max_malformed=2)
+
+
+def test_reading_again_counts_again(tmp_path: Path) -> None:
+    amazon(tmp_path, written([REVIEWS["amazon-2014"]]) + b"?\n")
+    reader = open_reader(IngestConfig(reader="amazon-2014", path=str(tmp_path)))
+    assert [[batch.num_rows for batch in reader.interactions()] for _ in range(2)] == [[1], [1]]
+    assert list(reader.malformed.counts.values()) == [1]
+
+
+def test_an_item_listed_again_is_left_out(tmp_path: Path) -> None:
+    amazon(tmp_path, written([REVIEWS["amazon-2014"]]))
+    amazon(tmp_path, written([ITEMS["amazon-2014"], ITEMS["amazon-2014"] | {"title": "Other"}]), "meta_Books.json")
+    ingested = opened(tmp_path, "amazon-2014")
+    assert drain(ingested.tables)["items"]["title"].to_pylist() == ["It's"]
+    assert {row["name"]: row["value"] for row in ingested.report().to_pylist()}["items listed again"] == 1
+
+
+def test_named_files_and_several_of_them(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        amazon(tmp_path, written([REVIEWS["amazon-2014"] | {"reviewerID": name}]), name)
+    assert read(tmp_path, interactions_file="?.json")["interactions"]["user_id"].to_pylist() == ["a.json", "b.json"]
+
+
+def test_no_file_the_wrong_file_and_the_same_twice(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'amazon-2014' finds no file reviews_\*.json; .* ingest.interactions_file"):
+        read(tmp_path)
+    amazon(tmp_path, b"")
+    with pytest.raises(DataError, match=r"reviews_Books.json.gz: the file holds no usable line"):
+        read(tmp_path)
+    amazon(tmp_path, b"", "reviews_Books.json")
+    with pytest.raises(DataError, match=r"reviews_Books.json: the file is there twice, plain and gzipped; remove one"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.999])
+def test_a_truncated_gzip_file_says_so(tmp_path: Path, kept: float) -> None:
+    whole = gzip.compress(written([REVIEWS["amazon-2014"] | {"reviewerID": str(i)} for i in range(5000)]))
+    (tmp_path / "reviews_Books.json.gz").write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(DataError, match=r"reviews_Books.json.gz: the gzip file ends too early: it is truncated"):
+        read(tmp_path)
+
+
+def test_a_damaged_gzip_file_and_one_that_is_none(tmp_path: Path) -> None:
+    whole = bytearray(gzip.compress(written([REVIEWS["amazon-2014"]])))
+    whole[-8:-4] = b"\0\0\0\0"
+    for content in (bytes(whole), written([REVIEWS["amazon-2014"]])):
+        (tmp_path / "reviews_Books.json.gz").write_bytes(content)
+        with pytest.raises(DataError, match=r"reviews_Books.json.gz: the file cannot be read"):
+            read(tmp_path)
+
+
+def test_blocks_are_whole_lines_with_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 10)
+    content = b"".join(b"%d:%s\n" % (n, b"x" * (n % 7)) for n in range(1, 60))
+    (tmp_path / "a").write_bytes(content)
+    blocks = list(lines.read_blocks(lines.LineFile(tmp_path / "a")))
+    assert len(blocks) > 10 and b"".join(block.data for block in blocks) == content
+    assert all(int(line.split(b":")[0]) == number for block in blocks for number, line in block.lines())
+
+
+def test_one_endless_line_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 100)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 10)
+    amazon(tmp_path, b"{}\n" + b"x" * 1000)
+    with pytest.raises(DataError, match=r"row 2: a line of more than"):
+        read(tmp_path)
+
+
+FRAGMENTS = [b"{", b"}", b"[", b"]", b'"', b"'", b"\\", b":", b",", b"u'", b"null", b"None", b"True", b"1e999", b"NaN"]
+FRAGMENTS += [b"\n", b"\r", b" ", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\\x4", b"\\ud83d", b"-", b"7", b'"a"', b"b'"]
+
+
+def mutated(release: RawName) -> st.SearchStrategy[bytes]:
+    """Lines of the release, whole, cut, with something in them, and lines of anything."""
+    good = [written([row], form) for row in (REVIEWS[release], ITEMS[release]) for form in (json.dumps, python_literal)]
+    names = st.sampled_from([*REVIEWS[release], *ITEMS[release], "x"])
+    values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+    values |= st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=2), values, max_size=2)
+    rows = st.dictionaries(names, values, max_size=5)
+    noise = st.binary(max_size=30) | st.lists(st.sampled_from(FRAGMENTS), max_size=8).map(b"".join)
+    spliced = st.builds(
+        lambda line, at, size, new: line[:at] + new + line[at + size :],
+        *(st.sampled_from(good), st.integers(0, 300), st.integers(0, 5), noise),
+    )
+    printed = st.builds(lambda row, form: written([row], form), rows, st.sampled_from([json.dumps, python_literal]))
+    return st.lists(st.sampled_from(good) | spliced | noise | printed, max_size=5).map(b"\n".join)
+
+
+@EVERY_RELEASE
+def test_whatever_the_lines_are_only_a_data_error_comes_out(
+    tmp_path_factory: pytest.TempPathFactory, release: RawName
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    names = [name.removesuffix(".gz") for name in FILES[release]]
+
+    @settings(max_examples=60, deadline=None)
+    @given(mutated(release), mutated(release))
+    @example(b"null", b"null")
+    @example(b"{}", b"{'x': " * 2000)
+    @example(b"'" * 999, b"\\" * 999)
+    def check(reviews: bytes, items: bytes) -> None:
+        for name, content in zip(names, (reviews, items), strict=True):
+            put(folder, name, content)
+        with suppress(DataError):
+            read(folder, release, max_malformed=3)
+
+    check()
