@@ -30,7 +30,22 @@ _PAPER: dict[str, dict[str, dict[str, Value | tuple[Value, Value, Value]]]] = {
 
 # Data sets beyond the paper: the paper's set to start from, and what our own search on validation changed.
 _STARTS_FROM = {"movielens": "amazon-book", "xrec-yelp": "yelp", "sample": "amazon-book"}
-_TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {}
+_TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {
+    "movielens": {
+        "lightgcn": {
+            "base": {"n_layers": 3, "weight_decay": 1e-7},
+            "con": {"align_weight": 0.01, "align_tau": 0.2},
+            "gen": {"n_layers": 3, "weight_decay": 1e-7, "align_weight": 0.01, "align_tau": 0.2, "mask_ratio": 0.05},
+        },
+    },
+    "sample": {
+        "lightgcn": {
+            "base": {"n_layers": 3, "weight_decay": 2e-4},
+            "con": {"weight_decay": 2e-4, "align_weight": 0.003, "align_tau": 0.2},
+            "gen": {"n_layers": 3, "weight_decay": 2e-4, "align_weight": 0.03, "align_tau": 0.1, "mask_ratio": 0.1},
+        },
+    },
+}
 
 # What a backbone without an entry of its own starts from.
 _GENERAL: dict[str, dict[str, Value]] = {
