@@ -1,5 +1,6 @@
 """`rlmrec artifacts`: list, show, verify and collect what the store holds."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -39,7 +40,7 @@ def show(key: str, store: StoreOption = "artifacts") -> None:
     for name, entry in manifest.content.files.items():
         files.add_row(name, str(entry.rows or ""), f"{entry.bytes:,}", entry.sha256[:12])
     console.print(files)
-    console.print(_lineage(artifacts, ref, Tree(str(ref))))
+    console.print(_lineage(artifacts, ref, Tree(str(ref)), set()))
 
 
 @app.command()
@@ -89,13 +90,12 @@ def _find(artifacts: ArtifactStore, key: str) -> ArtifactRef:
     return found[0]
 
 
-def _lineage(artifacts: ArtifactStore, ref: ArtifactRef, tree: Tree) -> Tree:
-    """The artifacts that `ref` was made from, and those that they were made from; raw files by their digest."""
+def _lineage(artifacts: ArtifactStore, ref: ArtifactRef, tree: Tree, seen: set[str]) -> Tree:
+    """The artifacts that `ref` was made from, each unfolded once; raw files by their digest."""
     for role, key in artifacts.manifest(ref).content.inputs.items():
-        branch = tree.add(f"{role} {key[:12]}")
-        stage = role.split("/")[0]
-        try:
-            _lineage(artifacts, ArtifactRef(stage, key, artifacts.url), branch)
-        except StoreError:
-            continue
+        branch = tree.add(f"{role} {key[:12]}{' (see above)' if key in seen else ''}")
+        if key not in seen:
+            seen.add(key)
+            with suppress(StoreError):  # a raw file, or an artifact that was removed
+                _lineage(artifacts, ArtifactRef(role.split("/")[0], key, artifacts.url), branch, seen)
     return tree

@@ -58,19 +58,19 @@ def run(
     force: Annotated[bool, typer.Option(help="Compute every stage anew")] = False,
 ) -> None:
     """Run rlmrec/full-pipeline through its deployment and wait for the end; exit status 1 if it did not complete."""
-    settings = _settings(config, dataset, data, set_ or [])
+    chosen = settings(config, dataset, data, set_ or [])
     home = _settle(store)
     from flows.runs import run_pipeline
 
     address = store if "://" in store else str(Path(store).resolve())
     with _ending_well():
-        completed = run_pipeline(home, settings, StoreConfig(url=address), force, console)
+        completed = run_pipeline(home, chosen, StoreConfig(url=address), force, console)
     if not completed:
         raise typer.Exit(1)
     _show_results(address)
 
 
-def _settings(file: Path | None, dataset: str | None, data: Path | None, assignments: list[str]) -> PipelineConfig:
+def settings(file: Path | None, dataset: str | None, data: Path | None, assignments: list[str]) -> PipelineConfig:
     overrides: dict[str, Any] = reduce(_with, map(_assignment, assignments), {})
     if data:
         overrides = _with(overrides, (["ingest", "path"], str(data)))

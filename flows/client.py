@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import ServerType, SyncPrefectClient
+from prefect import State
+from prefect.client.base import ServerType
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun, Log, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Crashed, State
+from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
 from flows.services import POOL
@@ -23,6 +25,7 @@ from tasks.report import LOGGER
 DEPLOYMENT = "rlmrec/full-pipeline"
 RUN_TAG = "rlmrec-run"
 """Marks runs that are worth nothing once the command that asked for them has gone."""
+_UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _PAGE = 200
 _POLLS_AFTER_END = 3
 """The last lines arrive a little after the state."""
@@ -51,7 +54,7 @@ def end_stale_runs(client: SyncPrefectClient) -> int:
 
     To be called before a worker starts on a server of one's own: then nothing can be running.
     """
-    stale = client.read_flow_runs(flow_run_filter=FlowRunFilter(state={"type": {"any_": [*_unfinished()]}}))
+    stale = client.read_flow_runs(flow_run_filter=FlowRunFilter(state={"type": {"any_": _UNFINISHED}}))
     stale += client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state={"type": {"any_": [StateType.SCHEDULED]}}, tags={"all_": [RUN_TAG]})
     )
@@ -112,7 +115,3 @@ def _page(client: SyncPrefectClient, run_id: UUID, seen: Counter[UUID]) -> list[
 
 def _is_ours(line: Log) -> bool:
     return line.name.endswith(f".{LOGGER}") or line.level >= logging.WARNING
-
-
-def _unfinished() -> tuple[StateType, ...]:
-    return StateType.RUNNING, StateType.PENDING, StateType.CANCELLING

@@ -1,7 +1,6 @@
 """Turn profiles into semantic vectors."""
 
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core import embedding
 from rlmrec_core.config import EmbedConfig

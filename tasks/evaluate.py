@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core import evaluation
 from rlmrec_core.config import EvaluateConfig

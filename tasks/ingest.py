@@ -3,8 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core import data
 from rlmrec_core.config import IngestConfig

@@ -1,7 +1,6 @@
 """Write a profile of every item."""
 
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig

@@ -1,7 +1,6 @@
 """Filter, index and divide the interactions."""
 
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core import data
 from rlmrec_core.config import PrepareConfig

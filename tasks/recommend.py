@@ -2,8 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
 from rlmrec_core.evaluation import ModelName

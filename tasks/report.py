@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from matplotlib.figure import Figure
@@ -28,9 +28,10 @@ def in_run() -> bool:
     return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
-def log() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
-    """Where the project's own lines go: in a run to that run's page and to `rlmrec run`."""
-    return get_run_logger().getChild(LOGGER) if in_run() else logging.getLogger(LOGGER)
+def log() -> Any:
+    """The logger of the project's own lines: in a run they go to that run's page and to `rlmrec run`."""
+    run_logger: Any = get_run_logger() if in_run() else None
+    return run_logger.getChild(LOGGER) if run_logger else logging.getLogger(LOGGER)
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
@@ -65,7 +66,8 @@ class Progress:
 
     def _draw(self, percent: float) -> None:
         if self._id is None:
-            self._id = create_progress_artifact(progress=percent, key=self._key, description=self._description)
+            created = create_progress_artifact(progress=percent, key=self._key, description=self._description)
+            self._id = cast(UUID, created)  # a coroutine only inside async code
         else:
             update_progress_artifact(self._id, progress=percent)
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from prefect import State
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, State
+from prefect.states import Completed
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
@@ -64,8 +65,9 @@ class Stage:
             ref = None if force else store.find(self.name, self.key)
             status: Literal["hit", "computed"] = "hit" if ref else "computed"
             if ref is None:
-                parts = {"version": self.version, "config": self.config, "inputs": self.inputs}
-                with store.writer(self.name, self.key, **parts) as writer:
+                with store.writer(
+                    self.name, self.key, version=self.version, config=self.config, inputs=self.inputs
+                ) as writer:
                     write(writer)
                 ref = ArtifactRef(self.name, self.key, store.url)
         seconds = round(time.monotonic() - started, 3)

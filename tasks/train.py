@@ -5,8 +5,7 @@ from itertools import product
 import pyarrow.compute as pc
 import safetensors.torch
 from matplotlib.figure import Figure
-from prefect import task
-from prefect.states import State
+from prefect import State, task
 
 from rlmrec_core.alignment import Semantic
 from rlmrec_core.config import TrainConfig

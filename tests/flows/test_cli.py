@@ -1,0 +1,103 @@
+"""The command line, short of starting anything."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from flows.artifacts import collectable
+from flows.cli import app
+from flows.cli import settings as read_settings
+from storage import ArtifactRef, ArtifactStore, artifact_key
+
+
+def invoke(*arguments) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return done.exit_code, done.output
+
+
+def read(*assignments, **options):
+    return read_settings(options.get("file"), options.get("dataset"), options.get("data"), list(assignments))
+
+
+def test_settings_are_typed_as_toml_and_else_taken_as_text():
+    config = read("train.max_epochs=7", 'train.variants=["base"]', "prepare.scope=temporal", "train.learning_rate=1e-2")
+    assert (config.train.max_epochs, config.train.variants) == (7, ("base",))
+    assert (config.prepare.scope, config.train.learning_rate) == ("temporal", 0.01)
+
+
+def test_settings_go_before_the_data_set_and_the_file(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text('dataset = "movielens"\n[train]\nmax_epochs = 5\nbatch_size = 64\n')
+    config = read("train.max_epochs=7", file=file)
+    assert (config.ingest.reader, config.train.max_epochs, config.train.batch_size) == ("movielens", 7, 64)
+
+
+def test_the_folder_of_the_data_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read(dataset="movielens", data=Path("ml")).ingest.path == str(tmp_path / "ml")
+    assert read("ingest.path=raw").ingest.path == str(tmp_path / "raw")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--set", "train.max_epochs"], "expected SECTION.FIELD=VALUE"),
+        (["--set", "max_epochs=3"], "expected SECTION.FIELD=VALUE"),
+        (["--set", "train.max_epoch=3"], "train.max_epoch"),
+        (["--set", "train.max_epochs=-1"], "train.max_epochs"),
+        (["--dataset", "netflix"], "unknown data set"),
+        (["--config", "absent.toml"], "absent.toml"),
+    ],
+)
+def test_what_cannot_be_used_is_named(arguments, complaint):
+    status, output = invoke("run", *arguments)
+    assert status == 2
+    assert complaint in output
+
+
+@pytest.fixture
+def lineage(tmp_path) -> tuple[ArtifactStore, list[ArtifactRef]]:
+    """Two ingests, the older one with a prepare made from it."""
+    store = ArtifactStore(str(tmp_path))
+    old = put(store, "ingest", 1, {})
+    new = put(store, "ingest", 2, {})
+    return store, [old, new, put(store, "prepare", 1, {"ingest": old.key})]
+
+
+def put(store: ArtifactStore, stage: str, version: int, inputs: dict[str, str]) -> ArtifactRef:
+    key = artifact_key(stage, version, {}, inputs)
+    with store.writer(stage, key, version=version, config={}, inputs=inputs) as out:
+        out.table("numbers", pa.table({"n": [version]}))
+    return ArtifactRef(stage, key, store.url)
+
+
+def test_artifacts_are_listed_and_shown_with_their_lineage(lineage):
+    store, (old, new, prepared) = lineage
+    status, output = invoke("artifacts", "list", "--store", store.url)
+    assert status == 0 and all(ref.key[:12] in output for ref in (old, new, prepared))
+    status, output = invoke("artifacts", "show", prepared.key[:8], "--store", store.url)
+    assert status == 0 and f"ingest {old.key[:12]}" in output
+    status, output = invoke("artifacts", "show", "no such key", "--store", store.url)
+    assert status == 2 and "0 artifacts" in output
+
+
+def test_verify_finds_an_altered_byte(lineage):
+    store, (old, *_) = lineage
+    assert invoke("artifacts", "verify", "--store", store.url)[0] == 0
+    file = Path(store.address(old, "numbers.parquet"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    status, output = invoke("artifacts", "verify", "--store", store.url)
+    assert status == 1
+    assert [line.split()[1] for line in output.splitlines() if line.startswith("damaged")] == [str(old)]
+
+
+def test_gc_keeps_what_the_newest_were_made_from_and_deletes_only_when_told(lineage):
+    store, (old, new, prepared) = lineage
+    newer = put(store, "ingest", 3, {})
+    assert collectable(store, keep=1) == [new]
+    invoke("artifacts", "gc", "--keep", 1, "--store", store.url)
+    assert set(store.refs()) == {old, new, newer, prepared}
+    invoke("artifacts", "gc", "--keep", 1, "--delete", "--store", store.url)
+    assert set(store.refs()) == {old, newer, prepared}
