@@ -52,11 +52,12 @@ class Home:
         return cls(project, root / ".rlmrec")
 
     def environment(self) -> dict[str, str]:
-        """Variables for every process of the project: own Prefect home, nothing sent anywhere."""
+        """Variables for every process of the project: files in its own folder, nothing sent anywhere."""
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         return inherited | {
             "RLMREC_HOME": str(self.project),
             "PREFECT_HOME": str(self.state / "prefect"),
+            "MPLCONFIGDIR": str(self.state / "matplotlib"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_UI_V2_ENABLED": "false",
