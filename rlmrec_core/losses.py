@@ -49,18 +49,47 @@ def info_nce(
     return log_sums + 1 / tau - weights @ own_logits
 
 
+def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float) -> Tensor:
+    """InfoNCE between two views of the same nodes: row i of `anchors` against row i of `keys` for every i in `ids`.
+
+    anchors, keys: (n, d), every row of `keys` in the denominator; ids: (B,) int64, repeated ones computed once.
+    Returns the mean over `ids` in nats.
+    """
+    distinct, counts = torch.unique(ids, return_counts=True)
+    return info_nce(anchors.index_select(0, distinct), keys, distinct, tau=tau, anchor_counts=counts)
+
+
+def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Mean over queries of log sum over keys of exp(q . k), stable for products of any size.
+
+    queries: (B, d); keys: (K, d); counts: (B,) for queries repeated that often. Returns a scalar in nats.
+    """
+    weights = torch.ones_like(queries[:, 0]) if counts is None else counts.to(queries.dtype)
+    log_sums: Tensor = _WeightedLogSumExp.apply(queries, keys, weights / weights.sum(), None)  # type: ignore[no-untyped-call]
+    return log_sums
+
+
 class _WeightedLogSumExp(torch.autograd.Function):
-    """sum_b w_b log sum_k exp(q_b . key_k + bias_k), with both gradients taken while a chunk of logits is in cache."""
+    """sum_b w_b log sum_k exp(q_b . key_k + bias_k), with both gradients taken while a chunk of logits is in cache.
+
+    A bias must keep the exponentials within range; without one each row's largest logit is subtracted first.
+    """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         total = queries.new_zeros(())
         grad_queries = torch.empty_like(queries)
         grad_keys = torch.zeros_like(keys) if ctx.needs_input_grad[1] else None
         rows = max(1, _CHUNK_ELEMENTS // len(keys))
         for start in range(0, len(queries), rows):
             part = slice(start, start + rows)
-            terms = torch.addmm(bias, queries[part], keys.T).exp_()
+            if bias is None:
+                logits = queries[part] @ keys.T
+                peaks = logits.amax(1)
+                total += weights[part] @ peaks
+                terms = logits.sub_(peaks.unsqueeze(1)).exp_()
+            else:
+                terms = torch.addmm(bias, queries[part], keys.T).exp_()
             sums = terms.sum(1)
             total += weights[part] @ sums.log()
             scale = (weights[part] / sums).unsqueeze(1)

@@ -50,6 +50,12 @@ class Backbone(nn.Module, ABC):
         """Width D of the nodes' vectors for a table of width `size`."""
         return size
 
+    def begin_epoch(self) -> None:
+        """Called before the first step of every epoch: what a backbone keeps between steps must end here.
+
+        A checkpoint is taken between epochs and holds parameters and buffers only.
+        """
+
     @abstractmethod
     def encode(self, table: Tensor) -> Tensor:
         """Vectors for ranking by dot product: (n_nodes, size) to (n_nodes, D), no dropout, noise or masking."""
@@ -74,3 +80,14 @@ class Backbone(nn.Module, ABC):
             items.index_select(0, batch.positives),
             items.index_select(0, batch.negatives),
         )
+
+
+class LayerSum(Backbone):
+    """A backbone that ranks by the sum over l = 0..L of A_hat^l E_0, the vectors of LightGCN."""
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, *, n_layers: int) -> None:
+        super().__init__(graph, size, generator)
+        self.n_layers = n_layers
+
+    def encode(self, table: Tensor) -> Tensor:
+        return self.graph.adjacency.sum_of_powers(table, self.n_layers)

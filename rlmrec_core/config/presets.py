@@ -8,8 +8,15 @@ Value = int | float | bool
 
 _PAPER_SETS = ("amazon-book", "yelp", "steam")
 
-# backbone -> variant -> name -> one value, or three for Amazon-book, Yelp and Steam. Con and Gen start from Base.
-_PAPER: dict[str, dict[str, dict[str, Value | tuple[Value, Value, Value]]]] = {
+# One value, or three for Amazon-book, Yelp and Steam, by name.
+_Row = dict[str, Value | tuple[Value, Value, Value]]
+
+# What Con and Gen both change about their backbone.
+_SGL_ALIGNED: _Row = {"weight_decay": 1e-5, "cl_weight": 0.1, "cl_tau": (0.2, 0.2, 0.5)}
+_AUTOCF_ALIGNED: _Row = {"n_layers": 2, "weight_decay": (1e-6, 1e-8, 1e-6), "ssl_weight": (1.0, 1.0, 0.5)}
+
+# backbone -> variant -> row. Con and Gen start from Base.
+_PAPER: dict[str, dict[str, _Row]] = {
     "lightgcn": {
         "base": {"n_layers": (3, 3, 2), "weight_decay": 1e-6, "edge_keep": 0.8},
         "con": {
@@ -25,6 +32,57 @@ _PAPER: dict[str, dict[str, dict[str, Value | tuple[Value, Value, Value]]]] = {
             "align_tau": (0.5, 0.1, 0.5),
             "mask_ratio": (0.15, 0.05, 0.15),
         },
+    },
+    "gccf": {
+        "base": {"n_layers": 2, "weight_decay": 1e-6, "self_loops": True},
+        "con": {"self_loops": False, "align_weight": (1e-3, 1e-3, 1e-2), "align_tau": (0.1, 0.2, 0.5)},
+        "gen": {
+            "self_loops": False,
+            "weight_decay": (1e-7, 1e-6, 1e-6),
+            "align_weight": 0.01,
+            "align_tau": (0.1, 1.0, 0.1),
+            "mask_ratio": (0.1, 0.05, 0.1),
+        },
+    },
+    "sgl": {
+        "base": {
+            "n_layers": 3,
+            "weight_decay": (1e-5, 1e-6, 1e-5),
+            "edge_keep": 0.8,
+            "cl_weight": (0.1, 1e-3, 0.1),
+            "cl_tau": (0.2, 0.1, 0.5),
+        },
+        "con": _SGL_ALIGNED | {"align_weight": 1e-2, "align_tau": (0.5, 1.0, 1.0)},
+        "gen": _SGL_ALIGNED | {"align_weight": 0.1, "align_tau": 0.2, "mask_ratio": (0.2, 0.15, 0.1)},
+    },
+    "simgcl": {
+        "base": {
+            "n_layers": 3,
+            "weight_decay": 1e-5,
+            "cl_weight": 0.1,
+            "cl_tau": (0.2, 0.2, 0.5),
+            "eps": (0.9, 0.9, 0.2),
+        },
+        "con": {"align_weight": 1e-2, "align_tau": (0.2, 0.1, 0.2)},
+        "gen": {
+            "align_weight": (0.1, 0.01, 0.01),
+            "align_tau": (0.2, 0.05, 0.1),
+            "mask_ratio": (0.05, 0.01, 0.05),
+        },
+    },
+    "dccf": {
+        "base": {"n_layers": (2, 2, 3), "weight_decay": (1e-4, 1e-4, 1e-3), "cl_weight": 1e-3, "cl_tau": 0.1},
+        "con": {"align_weight": 1e-2, "align_tau": (0.5, 0.2, 0.5)},
+        "gen": {
+            "align_weight": (0.1, 0.01, 0.01),
+            "align_tau": (0.2, 0.1, 0.2),
+            "mask_ratio": (0.05, 0.05, 0.1),
+        },
+    },
+    "autocf": {
+        "base": {"n_layers": (2, 3, 2), "weight_decay": (1e-6, 1e-7, 1e-6), "ssl_weight": (5.0, 2.0, 0.5)},
+        "con": _AUTOCF_ALIGNED | {"align_weight": (0.1, 0.01, 0.01), "align_tau": (0.5, 0.1, 0.2)},
+        "gen": _AUTOCF_ALIGNED | {"align_weight": (1.0, 0.1, 1.0), "align_tau": (0.5, 0.1, 0.2), "mask_ratio": 0.2},
     },
 }
 

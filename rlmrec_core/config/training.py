@@ -8,7 +8,7 @@ from rlmrec_core.config.presets import HyperPreset, Value, hyper_parameters
 from rlmrec_core.config.section import Section
 
 # The registry of backbones: a name here is a file of that name in rlmrec_core/backbones.
-BackboneName = Literal["lightgcn"]
+BackboneName = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
 VariantName = Literal["base", "con", "gen"]
 
 

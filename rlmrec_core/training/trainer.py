@@ -117,6 +117,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
+        self.model.backbone.begin_epoch()
         totals: dict[str, Tensor] = {}
         n_pairs = len(self.sampler.user)
         negatives = self.model.backbone.samples_negatives

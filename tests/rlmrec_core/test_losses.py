@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlmrec_core import losses
-from rlmrec_core.losses import bpr, info_nce
+from rlmrec_core.losses import bpr, contrast, info_nce, log_partition
 
 
 def naive_info_nce(anchors, keys, own, tau):
@@ -72,6 +72,32 @@ def test_gradients(monkeypatch):
 
     assert torch.autograd.gradcheck(loss, (anchors.requires_grad_(), keys.requires_grad_()))
     assert torch.autograd.gradcheck(lambda a: loss(a, keys.detach()), anchors)
+
+
+def test_a_contrast_computes_repeated_nodes_once():
+    anchors, keys, _ = random_case(6, 6, 3)
+    ids = torch.tensor([4, 0, 4, 4, 2])
+    torch.testing.assert_close(contrast(anchors, keys, ids, tau=0.2), naive_info_nce(anchors[ids], keys, ids, 0.2))
+
+
+@pytest.mark.parametrize("chunk", [1 << 19, 12])
+def test_log_partition_equals_the_naive_form(monkeypatch, chunk):
+    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", chunk)
+    queries, keys, _ = random_case(5, 6, 5)
+    counts = torch.tensor([2, 1, 1, 3, 1])
+    expected = torch.logsumexp(queries.repeat_interleave(counts, 0) @ keys.T, dim=1).mean()
+    torch.testing.assert_close(log_partition(queries, keys, counts), expected)
+    operands = queries.requires_grad_(), keys.requires_grad_()
+    assert torch.autograd.gradcheck(lambda q, k: log_partition(q, k, counts), operands)
+
+
+def test_log_partition_survives_products_beyond_the_range_of_exp():
+    queries = torch.tensor([[30.0, 0.0]], requires_grad=True)
+    keys = torch.tensor([[30.0, 1.0], [30.0, 2.0], [-30.0, 0.0]])
+    loss = log_partition(queries, keys)
+    assert loss.item() == pytest.approx(900 + math.log(2))
+    (gradient,) = torch.autograd.grad(loss, queries)
+    assert gradient.flatten().tolist() == pytest.approx([30.0, 1.5])
 
 
 def test_float32_stays_close_at_the_lowest_temperature():

@@ -14,7 +14,7 @@ def model(split, **hyper):
 
 def test_encode_sums_the_layers_of_pyg(checkerboard):
     backbone = model(checkerboard, n_layers=2)
-    edges = torch.stack([backbone.graph.row, backbone.graph.col])
+    edges = torch.stack([backbone.graph.pattern.row, backbone.graph.pattern.col])
     convolution = LGConv()
     once = convolution(backbone.table, edges)
     expected = backbone.table + once + convolution(once, edges)

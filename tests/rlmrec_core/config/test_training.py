@@ -31,6 +31,51 @@ def test_presets_hold_the_values_of_the_paper():
     )
 
 
+@pytest.mark.parametrize(
+    ("backbone", "variant", "preset", "hyper", "weight_decay", "alignment"),
+    [
+        ("gccf", "base", "yelp", {"n_layers": 2, "self_loops": True}, 1e-6, None),
+        ("gccf", "con", "steam", {"n_layers": 2, "self_loops": False}, 1e-6, (1e-2, 0.5, None)),
+        ("gccf", "gen", "amazon-book", {"n_layers": 2, "self_loops": False}, 1e-7, (0.01, 0.1, 0.1)),
+        ("sgl", "base", "yelp", {"n_layers": 3, "edge_keep": 0.8, "cl_weight": 1e-3, "cl_tau": 0.1}, 1e-6, None),
+        (
+            "sgl",
+            "con",
+            "yelp",
+            {"n_layers": 3, "edge_keep": 0.8, "cl_weight": 0.1, "cl_tau": 0.2},
+            1e-5,
+            (0.01, 1, None),
+        ),
+        (
+            "sgl",
+            "gen",
+            "steam",
+            {"n_layers": 3, "edge_keep": 0.8, "cl_weight": 0.1, "cl_tau": 0.5},
+            1e-5,
+            (0.1, 0.2, 0.1),
+        ),
+        ("simgcl", "base", "steam", {"n_layers": 3, "cl_weight": 0.1, "cl_tau": 0.5, "eps": 0.2}, 1e-5, None),
+        (
+            "simgcl",
+            "gen",
+            "yelp",
+            {"n_layers": 3, "cl_weight": 0.1, "cl_tau": 0.2, "eps": 0.9},
+            1e-5,
+            (0.01, 0.05, 0.01),
+        ),
+        ("dccf", "con", "steam", {"n_layers": 3, "cl_weight": 1e-3, "cl_tau": 0.1}, 1e-3, (0.01, 0.5, None)),
+        ("dccf", "gen", "yelp", {"n_layers": 2, "cl_weight": 1e-3, "cl_tau": 0.1}, 1e-4, (0.01, 0.1, 0.05)),
+        ("autocf", "base", "yelp", {"n_layers": 3, "ssl_weight": 2}, 1e-7, None),
+        ("autocf", "con", "amazon-book", {"n_layers": 2, "ssl_weight": 1}, 1e-6, (0.1, 0.5, None)),
+        ("autocf", "gen", "yelp", {"n_layers": 2, "ssl_weight": 1}, 1e-8, (0.1, 0.1, 0.2)),
+    ],
+)
+def test_presets_of_the_other_backbones(backbone, variant, preset, hyper, weight_decay, alignment):
+    run = TrainConfig(preset=preset).run(backbone, variant, 1)
+    found = run.alignment and (run.alignment.weight, run.alignment.tau, run.alignment.mask_ratio)
+    assert (run.hyper, run.weight_decay, found) == (hyper, weight_decay, alignment)
+
+
 def test_own_values_come_before_the_preset():
     config = TrainConfig(n_layers=4, align_tau=0.7, backbone_settings={"lightgcn": {"edge_keep": 0.9}})
     run = config.run("lightgcn", "con", 1)

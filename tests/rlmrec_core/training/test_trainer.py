@@ -1,18 +1,23 @@
+from itertools import product
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
 from rlmrec_core.config import EvaluateConfig, TrainConfig
+from rlmrec_core.config.training import BackboneName
 from rlmrec_core.evaluation import ModelName, evaluate
 from rlmrec_core.recommend import Vectors
 from rlmrec_core.training import TrainingDiverged, fit
 
 VARIANTS = ("base", "con", "gen")
+BACKBONES = get_args(BackboneName)
 
 
-def settings(variant="base", seed=7, **changes):
+def settings(variant="base", seed=7, backbone="lightgcn", **changes):
     quick = {"max_epochs": 12, "batch_size": 64, "learning_rate": 0.01, "embedding_size": 8}
-    return TrainConfig(**(quick | changes)).run("lightgcn", variant, seed)
+    return TrainConfig(**(quick | changes)).run(backbone, variant, seed)
 
 
 def same_bytes(one, other):
@@ -25,23 +30,28 @@ def same_bytes(one, other):
     return True
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_learns_the_checkerboard(checkerboard, colours, variant):
-    result = fit(checkerboard, settings(variant, max_epochs=150, patience=50), colours)
-    name = ModelName("lightgcn", variant, 7)
+@pytest.mark.parametrize(("backbone", "variant"), list(product(BACKBONES, VARIANTS)))
+def test_learns_the_checkerboard(checkerboard, colours, backbone, variant):
+    small = {"autocf": {"n_seeds": 1, "ssl_weight": 1}}  # a hundred seeds would mask the whole board
+    run = settings(variant, backbone=backbone, max_epochs=60, patience=8, batch_size=240, backbone_settings=small)
+    result = fit(checkerboard, run, colours)
+    name = ModelName(backbone, variant, 7)
     table = evaluate(checkerboard, {name: Vectors(result.user_vectors, result.item_vectors)}, EvaluateConfig(ks=(12,)))
     found = {
         row["backbone"]: row["value"]
         for row in table.to_pylist()
         if row["metric"] == "recall" and row["part"] == "test"
     }
-    assert found["lightgcn"] > 0.9
+    assert found[backbone] > 0.9
     assert found["popularity"] < 0.7
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_resumed_run_equals_an_uninterrupted_one(checkerboard, colours, variant, tmp_path):
-    whole = fit(checkerboard, settings(variant), colours)
+@pytest.mark.parametrize(
+    ("backbone", "variant"), [*product(["lightgcn"], VARIANTS), *product(BACKBONES[1:], ["base"]), ("autocf", "gen")]
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(checkerboard, colours, backbone, variant, tmp_path):
+    run = settings(variant, backbone=backbone)
+    whole = fit(checkerboard, run, colours)
 
     def kill_at_epoch_eight(record):
         if record.epoch == 8:
@@ -49,11 +59,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(checkerboard, colours, varian
 
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit(checkerboard, settings(variant), colours, checkpoint=path, on_epoch=kill_at_epoch_eight)
+        fit(checkerboard, run, colours, checkpoint=path, on_epoch=kill_at_epoch_eight)
     epochs = []
-    resumed = fit(
-        checkerboard, settings(variant), colours, checkpoint=path, on_epoch=lambda record: epochs.append(record.epoch)
-    )
+    resumed = fit(checkerboard, run, colours, checkpoint=path, on_epoch=lambda record: epochs.append(record.epoch))
     assert epochs == [7, 8, 9, 10, 11]
     assert same_bytes(whole, resumed)
 
