@@ -126,11 +126,11 @@ class ArtifactStore:
     ) -> Iterator[ArtifactWriter]:
         """Write an artifact; it appears whole when the block ends well, and not at all when it does not.
 
-        Raises StoreError when the disk is full or the store may not be written.
+        To be used by one process at a time for each key: inside `lock` where there may be others. Raises StoreError when the disk is full or the store may not be written.
         """
         ref = ArtifactRef(checked_stage(stage), checked_key(key), self.url)
         started = time.monotonic()
-        with self._temporary_folder() as folder:
+        with self._temporary_folder(f"{stage}-{key}") as folder:
             writer = ArtifactWriter(folder)
             yield writer
             content = Content(
@@ -224,8 +224,9 @@ class ArtifactStore:
             return None
 
     @contextmanager
-    def _temporary_folder(self) -> Iterator[Path]:
-        folder = self._scratch / ".tmp" / uuid.uuid4().hex
+    def _temporary_folder(self, name: str) -> Iterator[Path]:
+        folder = self._scratch / ".tmp" / name
+        shutil.rmtree(folder, ignore_errors=True)  # left by a writer that was killed
         with explained(f"create {folder}"):
             folder.mkdir(parents=True)
         try:

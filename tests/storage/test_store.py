@@ -189,3 +189,12 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         pytest.skip("permissions do not bind this user")
     with pytest.raises(StoreError, match="permission denied"):
         write(ArtifactStore(str(blocked)), KEY)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    left = tmp_path / ".tmp" / f"prepare-{KEY}" / "half.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1")
+    ref = write(store, KEY)
+    assert "half.parquet" not in store.manifest(ref).content.files and not list((tmp_path / ".tmp").iterdir())
