@@ -126,7 +126,8 @@ class ArtifactStore:
     ) -> Iterator[ArtifactWriter]:
         """Write an artifact; it appears whole when the block ends well, and not at all when it does not.
 
-        To be used by one process at a time for each key: inside `lock` where there may be others. Raises StoreError when the disk is full or the store may not be written.
+        To be used by one process at a time for each key: inside `lock` where there may be others.
+        Raises StoreError when the disk is full or the store may not be written.
         """
         ref = ArtifactRef(checked_stage(stage), checked_key(key), self.url)
         started = time.monotonic()

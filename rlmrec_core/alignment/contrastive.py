@@ -17,13 +17,14 @@ class ContrastiveAlignment(Alignment):
 
     loss = nce(u, f(s_u); all users) + nce(pos, f(s_pos); in-batch positives) + nce(neg, f(s_neg); in-batch negatives),
     with one MLP f for users and items. These denominators are the ones of the authors' experiments; the paper's text
-    has in-batch everywhere. Without negatives in the batch the last term is left out.
+    has in-batch everywhere, which `in_batch` selects and which costs less the more users there are. Without negatives
+    in the batch the last term is left out.
     """
 
     def __init__(self, semantic: Semantic, size: int, settings: AlignmentSettings, generator: torch.Generator) -> None:
         """size: width D of the backbone's nodes."""
         super().__init__()
-        self.weight, self.tau = settings.weight, settings.tau
+        self.weight, self.tau, self.in_batch = settings.weight, settings.tau, settings.in_batch
         self.n_users = len(semantic.users)
         self.users, self.items = _Side(semantic.users), _Side(semantic.items)
         self.adapter = adapter(semantic.users.shape[1], size, generator)
@@ -31,27 +32,29 @@ class ContrastiveAlignment(Alignment):
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         users, items = nodes.split([self.n_users, len(nodes) - self.n_users])
         drawn = [batch.positives] if batch.negatives is None else [batch.positives, batch.negatives]
-        # The MLP runs once on every user and once on every distinct item of the batch: it dominates the step.
-        item_rows, item_keys = self._adapt_distinct(torch.cat(drawn))
+        # The MLP dominates the step: it runs once on the users and once on every distinct item of the batch.
+        adapted = self._adapt_distinct(self.items, torch.cat(drawn))
         loss = self._user_term(users, batch.users)
         for ids in drawn:
-            loss = loss + self._item_term(items, ids, item_rows, item_keys)
+            loss = loss + self._in_batch_term(items, self.items, ids, *adapted)
         return {"align": self.weight * loss}
 
     def _user_term(self, users: Tensor, ids: Tensor) -> Tensor:
+        if self.in_batch:
+            return self._in_batch_term(users, self.users, ids, *self._adapt_distinct(self.users, ids))
         distinct, rows, counts = self.users.distinct(ids)
         keys = self.adapter(self.users.vectors)
         return self._nce(users.index_select(0, distinct), keys, rows, counts, None)
 
-    def _item_term(self, items: Tensor, ids: Tensor, item_rows: Tensor, item_keys: Tensor) -> Tensor:
-        distinct, rows, counts = self.items.distinct(ids)
-        keys = item_keys.index_select(0, torch.searchsorted(item_rows, rows))
+    def _in_batch_term(self, nodes: Tensor, side: "_Side", ids: Tensor, key_rows: Tensor, keys: Tensor) -> Tensor:
+        distinct, rows, counts = side.distinct(ids)
+        own_keys = keys.index_select(0, torch.searchsorted(key_rows, rows))
         own = torch.arange(len(distinct), device=ids.device)
-        return self._nce(items.index_select(0, distinct), keys, own, counts, counts)
+        return self._nce(nodes.index_select(0, distinct), own_keys, own, counts, counts)
 
-    def _adapt_distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        rows = self.items.distinct(ids).rows
-        return rows, self.adapter(self.items.vectors.index_select(0, rows))
+    def _adapt_distinct(self, side: "_Side", ids: Tensor) -> tuple[Tensor, Tensor]:
+        rows = side.distinct(ids).rows
+        return rows, self.adapter(side.vectors.index_select(0, rows))
 
     def _nce(self, anchors: Tensor, keys: Tensor, own: Tensor, counts: Tensor, key_counts: Tensor | None) -> Tensor:
         if not len(anchors):

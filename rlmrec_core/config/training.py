@@ -18,6 +18,7 @@ class AlignmentSettings(Section):
     weight: float = Field(ge=0, description="Weight of the alignment loss")
     tau: float = Field(ge=0.03, description="Temperature of the alignment loss")
     mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
+    in_batch: bool | None = Field(None, description="Con: contrast users within the batch, not with all users")
     shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors")
 
 
@@ -45,6 +46,8 @@ class RunSettings(Section):
             raise ValueError(f"variant {self.variant!r}: alignment settings belong to con and gen, and only to them")
         if self.alignment and (self.variant == "gen") != (self.alignment.mask_ratio is not None):
             raise ValueError(f"variant {self.variant!r}: a mask ratio belongs to gen, and only to it")
+        if self.alignment and (self.variant == "con") != (self.alignment.in_batch is not None):
+            raise ValueError(f"variant {self.variant!r}: in_batch belongs to con, and only to it")
         return self
 
 
@@ -75,6 +78,9 @@ class TrainConfig(Section):
     align_weight: float | None = Field(None, ge=0, description="Weight of the alignment loss")
     align_tau: float | None = Field(None, ge=0.03, description="Temperature of the alignment loss")
     mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
+    align_in_batch: bool | None = Field(
+        None, description="Con: contrast users within the batch (the paper's text), not with all (its experiments)"
+    )
     shuffle_semantics: bool = Field(False, description="Control: permute the rows of the semantic vectors")
     backbone_settings: dict[BackboneName, dict[str, Value]] = Field(
         {}, description='Further hyper-parameters of single backbones, e.g. {"lightgcn": {"edge_keep": 0.9}}'
@@ -103,13 +109,12 @@ class TrainConfig(Section):
     def _alignment(self, variant: VariantName, values: dict[str, Value | None]) -> AlignmentSettings | None:
         if variant == "base":
             return None
-        if variant == "con":
-            values = values | {"mask_ratio": None}
-        return AlignmentSettings.model_validate({**values, "shuffle": self.shuffle_semantics})
+        foreign = {"con": "mask_ratio", "gen": "in_batch"}[variant]
+        return AlignmentSettings.model_validate({**values, foreign: None, "shuffle": self.shuffle_semantics})
 
 
-_OVERRIDES = ("n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio")
-_ALIGNMENT = {"weight": "align_weight", "tau": "align_tau", "mask_ratio": "mask_ratio"}
+_OVERRIDES = ("n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio", "align_in_batch")
+_ALIGNMENT = {"weight": "align_weight", "tau": "align_tau", "mask_ratio": "mask_ratio", "in_batch": "align_in_batch"}
 _SHARED = (
     "embedding_size",
     "learning_rate",

@@ -33,8 +33,9 @@ def generator():
     return torch.Generator().manual_seed(3)
 
 
-def contrastive(semantic):
-    return ContrastiveAlignment(semantic, WIDTH, AlignmentSettings(weight=WEIGHT, tau=TAU), generator())
+def contrastive(semantic, in_batch=False):
+    settings = AlignmentSettings(weight=WEIGHT, tau=TAU, in_batch=in_batch)
+    return ContrastiveAlignment(semantic, WIDTH, settings, generator())
 
 
 def generative(semantic, ratio=0.3):
@@ -53,16 +54,17 @@ def loss_and_gradient(compute, nodes):
     return loss, gradient
 
 
+@pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("with_negatives", [True, False])
-def test_con_equals_the_direct_computation(semantic, nodes, batch, with_negatives):
-    alignment = contrastive(semantic)
+def test_con_equals_the_direct_computation(semantic, nodes, batch, with_negatives, in_batch):
+    alignment = contrastive(semantic, in_batch)
     batch = batch if with_negatives else batch._replace(negatives=None)
 
     def direct():
         users, items = nodes[:N_USERS], nodes[N_USERS:]
         s_users = alignment.adapter(torch.from_numpy(semantic.users))
         s_items = alignment.adapter(torch.from_numpy(semantic.items))
-        loss = nce(users[batch.users], s_users[batch.users], s_users)
+        loss = nce(users[batch.users], s_users[batch.users], s_users[batch.users] if in_batch else s_users)
         for ids in batch[1:]:
             if ids is not None:
                 loss = loss + nce(items[ids], s_items[ids], s_items[ids])
