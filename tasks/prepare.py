@@ -6,16 +6,17 @@ from rlmrec_core import data
 from rlmrec_core.config import PrepareConfig
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
+from tasks.card import data_card
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="prepare", **UNCACHED)
 def prepare(
     config: PrepareConfig, store: StoreConfig, ingest: ArtifactRef, force: bool = False
 ) -> StageResult | State[StageResult]:
-    """The split, both indices and the statistics."""
+    """The split, what was held out, both indices, and the data card."""
     artifacts = ArtifactStore.open(store)
     stage = Stage("prepare", VERSION, ("split",), relevant(config), {"ingest": ingest.key})
 
@@ -25,6 +26,7 @@ def prepare(
             out.batches(name, schema, batches)
 
     result = stage.run(artifacts, write, force=force)
-    report.show_table("statistics", artifacts.table(result.ref, "statistics").to_pylist(), "The prepared data set")
+    statistics, histograms = (artifacts.table(result.ref, name) for name in ("statistics", "histograms"))
+    report.show_markdown("data-card", data_card(statistics, histograms), "The prepared data set")
     report.show_table("filters", artifacts.table(result.ref, "filter_report").to_pylist(), "What each filter kept")
     return as_state(result)

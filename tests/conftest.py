@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Prefect makes its home when it is imported; the user's own stays untouched.
 _PREFECT_HOME = Path(__file__).resolve().parents[1] / ".rlmrec" / "tests"
 _PREFECT_HOME.mkdir(parents=True, exist_ok=True)
 os.environ["PREFECT_HOME"] = str(_PREFECT_HOME)
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

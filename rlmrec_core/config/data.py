@@ -1,5 +1,6 @@
 """Settings of the stages that read and divide interactions: ingest and prepare."""
 
+from datetime import date
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -65,11 +66,22 @@ class PrepareConfig(Section):
     Ready-made parts (reader "splits") are kept as they are: neither filtered nor divided again.
     """
 
+    since: date | None = Field(None, description="Drop interactions before this day (UTC), and those without a time")
+    before: date | None = Field(None, description="Drop interactions from this day on (UTC), and those without a time")
     min_rating: float | None = Field(
         3.0, description="Drop interactions rated below this, keep unrated ones; none keeps all"
     )
+    min_review_chars: int = Field(0, ge=0, description="Drop interactions whose review is shorter, in characters")
+    min_item_chars: int = Field(
+        0, ge=0, description="Drop items whose title and description together are shorter, in characters"
+    )
     user_fraction: float = Field(1.0, gt=0, le=1, description="Share of users to keep, drawn at random")
     k_core: int = Field(10, ge=1, description="Every user and item keeps at least this many interactions")
+    item_k_core: int | None = Field(None, ge=1, description="Another number for items; none takes k_core")
+    cold_users: float = Field(
+        0.0, ge=0, lt=1, description="Share of users to hold out, drawn at random: all they did goes to cold_start"
+    )
+    cold_items: float = Field(0.0, ge=0, lt=1, description="Share of items to hold out in the same way")
     ratios: tuple[PositivePart, HeldOutPart, HeldOutPart] = Field((3, 1, 1), description="Train : validation : test")
     scope: SplitScope = Field(
         "global",

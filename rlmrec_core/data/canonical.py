@@ -10,7 +10,7 @@ from rlmrec_core.data import cells
 from rlmrec_core.data.layouts import SECONDS, Item, Review
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
-from rlmrec_core.data.objects import Columns, flat_text, read_columns, read_records
+from rlmrec_core.data.objects import Record, columns_at_once, columns_line_by_line, flat_text, read_records
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 Parsed = tuple[pa.RecordBatch, list[Fault]]
@@ -21,23 +21,15 @@ _NO_RATING = pa.scalar(None, pa.float64())
 
 def interaction_batch(block: Block, fields: Review) -> Parsed:
     """Batch of INTERACTIONS: a line needs both ids, and whatever else it has must be usable."""
-    columns = read_columns(block, fields.schema)
-    raw = {name: columns.table[name].combine_chunks() for name in fields.schema.names}
-    n = len(columns.table)
-    ratings = raw[fields.rating] if fields.rating else pa.nulls(n, pa.float64())
-    if fields.unrated is not None:
-        ratings = pc.if_else(pc.equal(ratings, fields.unrated), _NO_RATING, ratings)
-    reviews = cells.without_blanks(raw[fields.review]) if fields.review else pa.nulls(n, pa.string())
-    times, untimely = _times(raw[fields.time], fields.time_format) if fields.time else _no_times(n)
-    ratings = ratings.cast(pa.float32())
-    checks = {
-        f"{fields.user} is missing": _is_blank(raw[fields.user]),
-        f"{fields.item} is missing": _is_blank(raw[fields.item]),
-        f"{fields.rating} is not a finite number": pc.fill_null(pc.invert(pc.is_finite(ratings)), False),
-        f"{fields.time} is not a time": untimely,
-    }
-    arrays = [raw[fields.user], raw[fields.item], ratings, times, reviews, pa.nulls(n, pa.string())]
-    return _without(columns, pa.RecordBatch.from_arrays(arrays, names=INTERACTIONS.names), checks)
+    columns = columns_at_once(block, fields.schema)
+    if columns is not None:
+        batch, wrong = _interactions(columns.table, fields)
+        if not any(pc.any(rows).as_py() for rows in wrong.values()):
+            return batch.cast(INTERACTIONS), []
+    columns = columns_line_by_line(block, fields.schema)
+    batch, wrong = _interactions(columns.table, fields)
+    usable, faults = _checked(columns.records, wrong)
+    return batch.filter(usable).cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line)
 
 
 def item_batch(block: Block, fields: Item) -> Parsed:
@@ -48,9 +40,9 @@ def item_batch(block: Block, fields: Item) -> Parsed:
         try:
             rows.append(_item(record.fields, fields))
         except ValueError as error:
-            faults.append(Fault(record.line, str(error), record.text))
+            faults.append(record.fault(str(error)))
         except RecursionError:
-            faults.append(Fault(record.line, "nested too deeply", record.text))
+            faults.append(record.fault("nested too deeply"))
     return pa.RecordBatch.from_pylist(rows, schema=ITEMS), sorted(faults, key=lambda fault: fault.line)
 
 
@@ -68,6 +60,25 @@ def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
     }
 
 
+def _interactions(table: pa.Table, fields: Review) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
+    """A row for each of the table's, and by problem where rows have it."""
+    raw = {name: table[name].combine_chunks() for name in table.column_names}
+    ratings = raw[fields.rating] if fields.rating else pa.nulls(len(table), pa.float64())
+    if fields.unrated is not None:
+        ratings = pc.if_else(pc.equal(ratings, fields.unrated), _NO_RATING, ratings)
+    ratings = ratings.cast(pa.float32())
+    reviews = cells.without_blanks(raw[fields.review]) if fields.review else pa.nulls(len(table), pa.string())
+    times, untimely = _times(raw[fields.time], fields.time_format) if fields.time else _no_times(len(table))
+    wrong = {
+        f"{fields.user} is missing": _is_blank(raw[fields.user]),
+        f"{fields.item} is missing": _is_blank(raw[fields.item]),
+        f"{fields.rating} is not a finite number": pc.fill_null(pc.invert(pc.is_finite(ratings)), False),
+        f"{fields.time} is not a time": untimely,
+    }
+    arrays = [raw[fields.user], raw[fields.item], ratings, times, reviews, pa.nulls(len(table), pa.string())]
+    return pa.RecordBatch.from_arrays(arrays, names=INTERACTIONS.names), wrong
+
+
 def _times(values: pa.Array, form: str) -> tuple[pa.Array, pa.Array]:
     """The times, and where a value is none."""
     written = values if form == SECONDS else cells.without_blanks(values)
@@ -83,15 +94,12 @@ def _is_blank(values: pa.Array) -> pa.Array:
     return pc.fill_null(pc.equal(values, ""), True)
 
 
-def _without(columns: Columns, batch: pa.RecordBatch, checks: dict[str, pa.Array]) -> Parsed:
-    """The batch without the rows that a check found wrong; the faults of all its lines."""
-    usable = pa.repeat(True, len(batch))
-    faults = list(columns.faults)
-    for problem, wrong in checks.items():
-        found = pc.and_(wrong, usable)
-        if pc.any(found).as_py():
-            rows = pc.indices_nonzero(found).to_pylist()
-            faults += [Fault(columns.lines[row][0], problem, columns.lines[row][1]) for row in rows]
-            usable = pc.and_(usable, pc.invert(wrong))
-    kept = batch if usable.true_count == len(batch) else batch.filter(usable)
-    return kept.cast(INTERACTIONS), sorted(faults, key=lambda fault: fault.line)
+def _checked(records: list[Record], wrong: dict[str, pa.Array]) -> tuple[pa.Array, list[Fault]]:
+    """Where a row passes all checks, and the first fault of each that does not."""
+    usable = pa.repeat(True, len(records))
+    faults: list[Fault] = []
+    for problem, rows in wrong.items():
+        found = pc.indices_nonzero(pc.and_(rows, usable)).to_pylist()
+        faults += [records[row].fault(problem) for row in found]
+        usable = pc.and_(usable, pc.invert(rows))
+    return usable, faults

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
 
 from rlmrec_core.config.data import PrepareConfig
-from rlmrec_core.data.edges import Edges, Ints, Mask, latest_of_duplicates, n_distinct
+from rlmrec_core.data.edges import NO_TIME, Edges, Ints, Mask, latest_of_duplicates, n_distinct
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.kcore import k_core
+from rlmrec_core.data.texts import TextLengths
 
 Filter = Callable[[Edges], Mask | Ints]
 
@@ -37,36 +39,74 @@ class FilterLog:
 
 def deduplicated(edges: Edges, log: FilterLog) -> Edges:
     """Of every (user, item) the latest interaction."""
-    log.record("read", edges, "the interactions table is empty; check ingest")
     kept = edges.take(latest_of_duplicates(edges))
     log.record("duplicates", kept, "check ingest")
     return kept
 
 
-def filtered(edges: Edges, config: PrepareConfig, rng: np.random.Generator, log: FilterLog) -> Edges:
-    """Rating threshold, sample of users, k-core to its fixed point."""
-    for step, (keep, way_out) in _steps(config, rng).items():
+def within_dates(edges: Edges, config: PrepareConfig, log: FilterLog) -> Edges:
+    """Interactions from `since` to before `before`."""
+    if config.since is None and config.before is None:
+        return edges
+    keep = edges.time != NO_TIME
+    if config.since is not None:
+        keep &= edges.time >= _microseconds(config.since)
+    if config.before is not None:
+        keep &= edges.time < _microseconds(config.before)
+    kept = edges.take(keep)
+    log.record("dates", kept, "widen prepare.since and prepare.before")
+    return kept
+
+
+def filtered(
+    edges: Edges, config: PrepareConfig, texts: TextLengths, rng: np.random.Generator, log: FilterLog
+) -> Edges:
+    """Rating threshold, minimum text, sample of users, k-core to its fixed point."""
+    for step, (keep, way_out) in _steps(config, texts, rng).items():
         edges = edges.take(keep(edges))
         log.record(step, edges, way_out)
     return edges
 
 
-def _steps(config: PrepareConfig, rng: np.random.Generator) -> dict[str, tuple[Filter, str]]:
+def without_cold(edges: Edges, config: PrepareConfig, rng: np.random.Generator, log: FilterLog) -> tuple[Edges, Edges]:
+    """The edges between users and items that may be learnt from, and those of the users and items held out."""
+    if not (config.cold_users or config.cold_items):
+        return edges, edges.take(np.zeros(0, np.int64))
+    cold = _of_drawn(edges.user, config.cold_users, rng) | _of_drawn(edges.item, config.cold_items, rng)
+    kept = edges.take(~cold)
+    log.record("cold start", kept, "lower prepare.cold_users or prepare.cold_items")
+    return kept, edges.take(cold)
+
+
+def _steps(config: PrepareConfig, texts: TextLengths, rng: np.random.Generator) -> dict[str, tuple[Filter, str]]:
     steps: dict[str, tuple[Filter, str]] = {}
     if (least := config.min_rating) is not None:
         steps["min_rating"] = (lambda e: ~(e.rating < least), f"lower prepare.min_rating (now {least:g})")
+    if chars := config.min_review_chars:
+        way_out = f"lower prepare.min_review_chars (now {chars})"
+        steps["min_review_chars"] = (lambda e: texts.reviews()[e.row] >= chars, way_out)
+    if item_chars := config.min_item_chars:
+        way_out = f"lower prepare.min_item_chars (now {item_chars})"
+        steps["min_item_chars"] = (lambda e: texts.items()[e.item] >= item_chars, way_out)
     if (share := config.user_fraction) < 1:
-        steps["user_fraction"] = (
-            lambda e: _of_sampled_users(e, share, rng),
-            f"raise prepare.user_fraction (now {share:g})",
-        )
-    if (k := config.k_core) > 1:
-        steps["k_core"] = (lambda e: k_core(e.user, e.item, k, k), f"lower prepare.k_core (now {k})")
+        way_out = f"raise prepare.user_fraction (now {share:g})"
+        steps["user_fraction"] = (lambda e: _of_drawn(e.user, share, rng), way_out)
+    k_user, k_item = config.k_core, config.item_k_core or config.k_core
+    if max(k_user, k_item) > 1:
+        shown = f"{k_user}" if k_user == k_item else f"{k_user}, for items {k_item}"
+        steps["k_core"] = (lambda e: k_core(e.user, e.item, k_user, k_item), f"lower prepare.k_core (now {shown})")
     return steps
 
 
-def _of_sampled_users(edges: Edges, share: float, rng: np.random.Generator) -> Mask:
-    users = np.unique(edges.user)
-    chosen = np.zeros(users[-1] + 1, dtype=bool)
-    chosen[rng.choice(users, size=max(1, round(share * len(users))), replace=False)] = True
-    return chosen[edges.user]
+def _of_drawn(codes: Ints, share: float, rng: np.random.Generator) -> Mask:
+    """True for edges of a random share of the users, or items, that there are; of none where the share is 0."""
+    present = np.unique(codes)
+    chosen = np.zeros(present[-1] + 1, dtype=bool)
+    n_drawn = max(1, round(share * len(present))) if share else 0
+    chosen[rng.choice(present, size=n_drawn, replace=False)] = True
+    drawn: Mask = chosen[codes]
+    return drawn
+
+
+def _microseconds(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000

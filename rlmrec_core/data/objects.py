@@ -7,9 +7,10 @@ what it should be, the block is read line by line, and what is wrong is told of 
 import ast
 import json
 import math
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ from rlmrec_core.data.lines import Block
 from rlmrec_core.data.literals import as_json
 from rlmrec_core.data.malformed import Fault
 
+_ESCAPE = re.compile(r"\\(.)")
+_KNOWN_ESCAPES = "\"'\\nrtbfxuUNav01234567"
 _NEITHER = "neither a JSON object nor a Python dictionary"
 
 
@@ -31,32 +34,24 @@ class Record:
     text: bytes
     fields: dict[str, Any]
 
+    def fault(self, problem: str) -> Fault:
+        """What is wrong with this line."""
+        return Fault(self.line, problem, self.text)
+
 
 @dataclass(frozen=True)
 class Columns:
-    """The asked-for fields of a block, one row for each line that is not among the faults."""
+    """The asked-for fields of a block: one row for each of `records`; read as a whole, a block has none of these."""
 
-    block: Block
     table: pa.Table
+    records: list[Record]
     faults: list[Fault]
-
-    @cached_property
-    def lines(self) -> list[tuple[int, bytes]]:
-        """Number and text of the line of each row."""
-        faulty = {fault.line for fault in self.faults}
-        return [(number, line) for number, line in self.block.lines() if number not in faulty]
-
-
-def read_columns(block: Block, schema: pa.Schema) -> Columns:
-    """The fields that `schema` (of string and float64) names; missing ones are null, others are ignored."""
-    table = _at_once(block, schema)
-    return Columns(block, table, []) if table is not None else _line_by_line(block, schema)
 
 
 def read_records(block: Block) -> tuple[list[Record], list[Fault]]:
     """Every line's object, and the lines that hold none."""
     records, faults = [], []
-    rewritten = replace(block, data=as_json(block.data))
+    rewritten = block if _is_json(block) else replace(block, data=as_json(block.data))
     for (number, line), (_, literal) in zip(block.lines(), rewritten.lines(), strict=True):
         try:
             records.append(Record(number, line, _parse(line, literal)))
@@ -65,7 +60,11 @@ def read_records(block: Block) -> tuple[list[Record], list[Fault]]:
     return records, faults
 
 
-def _at_once(block: Block, schema: pa.Schema) -> pa.Table | None:
+def columns_at_once(block: Block, schema: pa.Schema) -> Columns | None:
+    """The fields that `schema` (of string and float64) names; missing ones are null, others are ignored.
+
+    None if anything is amiss: `columns_line_by_line` then knows what.
+    """
     data = block.data if _is_json(block) else as_json(block.data)
     # The parser does not survive a block of nothing but null.
     if not data.lstrip(b" \t\r\n").startswith(b"{"):
@@ -80,7 +79,7 @@ def _at_once(block: Block, schema: pa.Schema) -> pa.Table | None:
         table.validate(full=True)
     except pa.ArrowException:
         return None
-    return table if table.num_rows == block.n_lines else None
+    return Columns(table, [], []) if table.num_rows == block.n_lines else None
 
 
 def _is_json(block: Block) -> bool:
@@ -93,37 +92,48 @@ def _is_json(block: Block) -> bool:
     return True
 
 
-def _line_by_line(block: Block, schema: pa.Schema) -> Columns:
+def columns_line_by_line(block: Block, schema: pa.Schema) -> Columns:
+    """The same fields, with every line that has no usable form of them among the faults."""
     records, faults = read_records(block)
-    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    rows, fitting = [], []
     for record in records:
         try:
-            row = [_fit(record.fields.get(field.name), field) for field in schema]
+            rows.append({field.name: _fit(record.fields.get(field.name), field) for field in schema})
+            fitting.append(record)
         except ValueError as error:
-            faults.append(Fault(record.line, str(error), record.text))
-            continue
-        for values, value in zip(columns.values(), row, strict=True):
-            values.append(value)
-    return Columns(block, pa.table(columns, schema=schema), sorted(faults, key=lambda fault: fault.line))
+            faults.append(record.fault(str(error)))
+    return Columns(pa.Table.from_pylist(rows, schema=schema), fitting, faults)
 
 
 def _parse(line: bytes, literal: bytes) -> dict[str, Any]:
-    """The line's object; `literal` is the line rewritten as JSON. The quick ways first, then the thorough ones."""
-    for attempt in (lambda: orjson.loads(line), lambda: orjson.loads(literal), *_thorough(line)):
+    """The line's object; `literal` is the line rewritten as JSON. Raises ValueError if it holds none."""
+    # No JSON begins like that, and to be refused costs a parser more than to parse.
+    for form in (literal,) if line.startswith((b"{'", b"{u")) else (line, literal):
         try:
-            parsed = attempt()
-        # The last three are how Python's own parsers give up on absurd nesting and on unhashable keys.
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            parsed = orjson.loads(form)
+            break
+        except orjson.JSONDecodeError:
             continue
-        if isinstance(parsed, dict):
-            return parsed
-        break
-    raise ValueError(_NEITHER)
+    else:
+        parsed = _parse_thoroughly(line)
+    if not isinstance(parsed, dict):
+        raise ValueError(_NEITHER)
+    return parsed
 
 
-def _thorough(line: bytes) -> Iterator[Any]:
-    yield lambda: json.loads(line)  # takes half a surrogate pair
-    yield lambda: ast.literal_eval(line.decode())
+def _parse_thoroughly(line: bytes) -> Any:
+    """What Python's own, slower parsers take of the line: half a surrogate pair, tuples, long escapes."""
+    # The errors after the first are how they give up on absurd nesting and on keys that cannot be.
+    with suppress(ValueError, RecursionError, MemoryError):
+        return json.loads(line)
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return ast.literal_eval(_ESCAPE.sub(_doubled, line.decode()))
+    return None
+
+
+def _doubled(escape: re.Match[str]) -> str:
+    """An escape that Python does not know with the backslash doubled: the same text, without its warning."""
+    return escape[0] if escape[1] in _KNOWN_ESCAPES else "\\" + escape[0]
 
 
 def _fit(value: Any, field: pa.Field) -> str | float | None:
@@ -154,6 +164,8 @@ def _number(value: str | int | float, field: pa.Field) -> float | None:
 
 def encodable(text: str) -> str:
     """The text with halves of surrogate pairs joined, and replaced where the other half is missing."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -163,6 +175,8 @@ def encodable(text: str) -> str:
 
 def flat_text(value: Any, separator: str = ", ") -> str | None:
     """Whatever a release keeps in a field of an item, as text: lists joined, each part once; None where empty."""
+    if isinstance(value, str):
+        return encodable(value).strip() or None
     return separator.join(dict.fromkeys(_parts(value))) or None
 
 

@@ -1,7 +1,7 @@
 """Interactions filtered, divided and numbered: the second stage."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,22 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from rlmrec_core.config.data import PrepareConfig
-from rlmrec_core.data.edges import Edges, Ints, code_interactions
-from rlmrec_core.data.filters import FilterLog, deduplicated, filtered
+from rlmrec_core.data import card
+from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions
+from rlmrec_core.data.filters import FilterLog, deduplicated, filtered, within_dates, without_cold
 from rlmrec_core.data.partition import LEFT_OUT, divide
-from rlmrec_core.tables import FILTER_REPORT, ITEM_INDEX, PARTS, SPLIT, STATISTICS, USER_INDEX, Tables
+from rlmrec_core.data.texts import Lengths, TextLengths, lengths_of
+from rlmrec_core.tables import (
+    COLD_START,
+    FILTER_REPORT,
+    HISTOGRAMS,
+    ITEM_INDEX,
+    PARTS,
+    SPLIT,
+    STATISTICS,
+    USER_INDEX,
+    Tables,
+)
 
 _BATCH = 16_384
 """Rows with their text in memory at once."""
@@ -21,52 +33,113 @@ _BATCH = 16_384
 _CARRIED = ["rating", "timestamp", "review"]
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The interactions that survived, in the order of the raw table: row there, dense codes, index into PARTS."""
-
-    row: npt.NDArray[np.int64]
-    user: npt.NDArray[np.int32]
-    item: npt.NDArray[np.int32]
-    part: npt.NDArray[np.int8]
-
-
 def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig) -> Tables:
-    """split, user_index, item_index, statistics, filter_report: schemas in `rlmrec_core.tables`.
+    """split, cold_start, user_index, item_index, filter_report, statistics, histograms: see `rlmrec_core.tables`.
 
     interactions, items: what `ingest` wrote. Of duplicates of a (user, item) the latest is kept. Ready-made parts are
     otherwise kept as they are. Codes are dense, in the order of the ids: as numbers if all are integers, else as text.
-    The rows of split keep the order of the interactions: reviews are joined as a stream and never held all at once.
+    The rows of split keep the order of the interactions: reviews are joined as a stream and never held all at once,
+    so split is to be drained before statistics and histograms, which tell of the reviews' length.
     Raises DataError if no interaction is left, or if the chosen split cannot be made.
     """
     coded = code_interactions(interactions)
     log = FilterLog()
-    edges = _chosen(coded.edges, config, log)
-    user, user_index = _numbered(edges.user, coded.user_ids, USER_INDEX)
-    item, item_index = _numbered(edges.item, coded.item_ids, ITEM_INDEX)
-    kept = _Kept(edges.row, user, item, edges.part)
-    small = {
-        "user_index": user_index,
-        "item_index": item_index,
-        "statistics": _statistics(kept, user_index, item_index, items),
-        "filter_report": log.table(FILTER_REPORT),
+    chosen, cold = _chosen(coded, TextLengths(interactions, items, coded.item_ids), config, log)
+    user, user_index = _numbered(chosen.user, coded.user_ids, USER_INDEX)
+    item, item_index = _numbered(chosen.item, coded.item_ids, ITEM_INDEX)
+    edges = replace(chosen, user=user, item=item)
+    split = _SplitStream(interactions, edges)
+    item_ids = item_index["item_id"].combine_chunks()
+    return {
+        "split": (SPLIT, split.batches()),
+        "cold_start": (COLD_START, _cold_start(interactions, cold, chosen, coded)),
+        **{
+            name: (table.schema, iter(table.to_batches()))
+            for name, table in {
+                "user_index": user_index,
+                "item_index": item_index,
+                "filter_report": log.table(FILTER_REPORT),
+            }.items()
+        },
+        "statistics": (STATISTICS, _late(lambda: card.statistics(edges, split.review_lengths, item_ids, items))),
+        "histograms": (HISTOGRAMS, _late(lambda: card.histograms(edges, split.review_lengths))),
     }
-    streams: Tables = {name: (table.schema, iter(table.to_batches())) for name, table in small.items()}
-    return {"split": (SPLIT, _with_text(interactions, kept)), **streams}
 
 
-def _chosen(edges: Edges, config: PrepareConfig, log: FilterLog) -> Edges:
-    """The edges to keep, each with its part."""
-    edges = deduplicated(edges, log)
+def _chosen(coded: CodedInteractions, texts: TextLengths, config: PrepareConfig, log: FilterLog) -> tuple[Edges, Edges]:
+    """The edges to keep, each with its part, and those of users and items held out."""
+    edges = coded.edges
+    log.record("read", edges, "the interactions table is empty; check ingest")
     if (edges.part >= 0).all():
-        return edges
+        edges = deduplicated(edges, log)
+        return edges, edges.take(np.zeros(0, np.int64))
     rng = np.random.default_rng(config.seed)
-    edges = filtered(edges, config, rng, log)
+    edges = deduplicated(within_dates(edges, config, log), log)
+    edges = filtered(edges, config, texts, rng, log)
+    edges, cold = without_cold(edges, config, rng, log)
     edges = edges.with_parts(divide(edges, config.scope, config.ratios, rng))
     if config.scope == "temporal":
         edges = edges.take(edges.part != LEFT_OUT)
         log.record("unknown to train", edges, "choose prepare.scope global or per_user")
-    return edges
+    return edges, cold
+
+
+@dataclass
+class _SplitStream:
+    """The rows of split; once they are drained, how long their reviews are."""
+
+    interactions: ds.Dataset
+    edges: Edges
+
+    def __post_init__(self) -> None:
+        self._lengths: list[Lengths] = [np.zeros(0, np.int32)]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Batches of SPLIT."""
+        parts = pa.array(PARTS, pa.string())
+        for here, carried in _carried(self.interactions, self.edges.row):
+            self._lengths.append(lengths_of(carried.column("review")))
+            codes = [pa.array(self.edges.user[here]), pa.array(self.edges.item[here])]
+            part = parts.take(pa.array(self.edges.part[here]))
+            yield pa.RecordBatch.from_arrays([*codes, part, *carried.columns], schema=SPLIT)
+
+    @property
+    def review_lengths(self) -> Lengths:
+        """(n_edges,) in characters."""
+        lengths = np.concatenate(self._lengths)
+        if len(lengths) != len(self.edges):
+            raise RuntimeError("the lengths of reviews are known once split is drained")
+        return lengths
+
+
+def _cold_start(
+    interactions: ds.Dataset, cold: Edges, chosen: Edges, coded: CodedInteractions
+) -> Iterator[pa.RecordBatch]:
+    """Batches of COLD_START: the edges held out, with the end that train does not know."""
+    if not len(cold):
+        return
+    new_user, new_item = ~np.isin(cold.user, chosen.user), ~np.isin(cold.item, chosen.item)
+    label = pa.array(np.where(new_user & new_item, 2, np.where(new_item, 1, 0)))
+    names = pa.array(["user", "item", "both"]).take(label)
+    for here, carried in _carried(interactions, cold.row):
+        ids = [coded.user_ids.take(pa.array(cold.user[here])), coded.item_ids.take(pa.array(cold.item[here]))]
+        yield pa.RecordBatch.from_arrays([*ids, names[here], *carried.columns], schema=COLD_START)
+
+
+def _carried(interactions: ds.Dataset, row: npt.NDArray[np.int64]) -> Iterator[tuple[slice, pa.RecordBatch]]:
+    """One pass over the raw table: which of `row`, ascending, a batch holds, and their rating, time and review."""
+    begin = done = 0
+    # Little is read ahead: a batch of long reviews is large.
+    batches = interactions.to_batches(columns=_CARRIED, batch_size=_BATCH, batch_readahead=2, fragment_readahead=1)
+    for batch in batches:
+        end = int(np.searchsorted(row, begin + batch.num_rows))
+        yield slice(done, end), batch.take(pa.array(row[done:end] - begin))
+        begin, done = begin + batch.num_rows, end
+
+
+def _late(table: Callable[[], pa.Table]) -> Iterator[pa.RecordBatch]:
+    """A table that is made only when it is asked for."""
+    yield from table().to_batches()
 
 
 def _numbered(codes: Ints, ids: pa.Array, schema: pa.Schema) -> tuple[npt.NDArray[np.int32], pa.Table]:
@@ -88,42 +161,3 @@ def _id_order(ids: pa.Array) -> npt.NDArray[np.int64]:
     order = pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in keys])
     positions: npt.NDArray[np.int64] = order.to_numpy().astype(np.int64)
     return positions
-
-
-def _with_text(interactions: ds.Dataset, kept: _Kept) -> Iterator[pa.RecordBatch]:
-    """Batches of SPLIT: one pass over the raw table, of which only the surviving rows are passed on."""
-    parts = pa.array(PARTS, pa.string())
-    begin = done = 0
-    # Little is read ahead: a batch of long reviews is large.
-    batches = interactions.to_batches(columns=_CARRIED, batch_size=_BATCH, batch_readahead=2, fragment_readahead=1)
-    for batch in batches:
-        end = int(np.searchsorted(kept.row, begin + batch.num_rows))
-        here = slice(done, end)
-        carried = batch.take(pa.array(kept.row[here] - begin))
-        codes = [pa.array(kept.user[here]), pa.array(kept.item[here]), parts.take(pa.array(kept.part[here]))]
-        yield pa.RecordBatch.from_arrays([*codes, *carried.columns], schema=SPLIT)
-        begin, done = begin + batch.num_rows, end
-
-
-def _statistics(kept: _Kept, user_index: pa.Table, item_index: pa.Table, items: ds.Dataset) -> pa.Table:
-    """Counts, density and the sizes of the parts (STATISTICS)."""
-    n_users, n_items = user_index.num_rows, item_index.num_rows
-    values: dict[str, float] = {
-        "users": n_users,
-        "items": n_items,
-        "interactions": len(kept.row),
-        "density": len(kept.row) / (n_users * n_items),
-        **{part: int((kept.part == index).sum()) for index, part in enumerate(PARTS)},
-        **_described(items, item_index["item_id"].combine_chunks()),
-    }
-    return pa.table({"name": list(values), "value": [float(value) for value in values.values()]}, schema=STATISTICS)
-
-
-def _described(items: ds.Dataset, item_ids: pa.Array) -> dict[str, int]:
-    """How many of the items kept have a title, a description, attributes."""
-    present = dict.fromkeys(("title", "description", "attributes"), 0)
-    for batch in items.to_batches(columns=["item_id", *present]):
-        kept = batch.filter(pc.is_in(batch.column("item_id"), value_set=item_ids))
-        for name in present:
-            present[name] += kept.num_rows - kept.column(name).null_count
-    return {f"items with {name}": count for name, count in present.items()}

@@ -52,7 +52,7 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(store):
         shown = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id={"any_": [run_id, *ids]}))
     assert {run.name for run in subflows} and {task.state.name for task in tasks} == {"Cached"}
     keys = {artifact.key for artifact in shown}
-    assert {"summary", "metrics", "statistics", "curve-train-lightgcn-base-2023", "recommendations"} <= keys
+    assert {"summary", "metrics", "data-card", "curve-train-lightgcn-base-2023", "recommendations"} <= keys
     summary = next(artifact.data for artifact in shown if artifact.key == "summary")
     assert "popularity" in summary and "recommendations.parquet" in summary
 

@@ -252,6 +252,7 @@ def test_whatever_the_lines_are_only_a_data_error_comes_out(
     @settings(max_examples=60, deadline=None)
     @given(mutated(release), mutated(release))
     @example(b"null", b"null")
+    @example(b"{}null\n\n{}", b"{}{}\n")
     @example(b"{}", b"{'x': " * 2000)
     @example(b"'" * 999, b"\\" * 999)
     def check(reviews: bytes, items: bytes) -> None:

@@ -1,0 +1,208 @@
+"""How fast raw reviews are read and prepared, and how much memory that takes. Prints a table in markdown.
+
+python -m tests.benchmarks.ingest --work /tmp/rlmrec-bench        (or: make bench-ingest)
+
+Every line of the table is measured in a process of its own. The files of 22 million reviews take 7 GB, the artifacts
+10 GB more; all are removed at the end unless --keep.
+"""
+
+import argparse
+import ast
+import gzip
+import json
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+
+from rlmrec_core import data
+from rlmrec_core.config import IngestConfig, PrepareConfig
+from rlmrec_core.data.kcore import k_core
+from storage import ArtifactStore, StoreConfig
+from tasks.ingest import ingest
+from tasks.prepare import prepare
+from tests.benchmarks import amazon_files
+
+Figures = dict[str, float]
+REVIEWS = "reviews_Books.json.gz"
+FIELDS = ["reviewerID", "asin", "overall", "unixReviewTime", "reviewText"]
+K = 10
+
+
+def line_by_line(folder: Path, parse: Callable[[str], dict[str, Any]]) -> Figures:
+    """The plain way: parse every line, keep what is needed, make a DataFrame."""
+    with timed() as figures, gzip.open(folder / REVIEWS, "rt", encoding="utf-8") as file:
+        frame = pd.DataFrame([[row[name] for name in FIELDS] for row in map(parse, file)], columns=FIELDS)
+    return figures | {"rows": len(frame)}
+
+
+def reader(folder: Path) -> Figures:
+    """Our reader, into a table in memory."""
+    with timed() as figures:
+        tables = data.ingest(_settings(folder)).tables
+        table = pa.Table.from_batches(tables["interactions"][1])
+    return figures | {"rows": table.num_rows}
+
+
+def both_stages(folder: Path) -> Figures:
+    """ingest and prepare as the pipeline runs them: digests of the files, reviews and items, artifacts on disk."""
+    store = StoreConfig(url=str(folder / "artifacts"))
+    with timed() as first:
+        raw = ingest.fn(_settings(folder), store)
+    with timed() as second:
+        prepared = prepare.fn(PrepareConfig(k_core=K), store, raw.ref)
+    statistics = ArtifactStore.open(store).table(prepared.ref, "filter_report").to_pylist()
+    shutil.rmtree(folder / "artifacts")
+    return {
+        "rows": raw.rows,
+        "kept": statistics[-1]["interactions"],
+        "ingest": first["seconds"],
+        "prepare": second["seconds"],
+        "seconds": first["seconds"] + second["seconds"],
+    }
+
+
+def core_of_frame(n: int) -> Figures:
+    """k-core by iterated groupby."""
+    user, item = _pairs(n)
+    frame = pd.DataFrame({"user": user, "item": item})
+    with timed() as figures:
+        n_before = -1
+        while n_before != len(frame):
+            n_before = len(frame)
+            frame = frame[frame.groupby("user")["item"].transform("size") >= K]
+            frame = frame[frame.groupby("item")["user"].transform("size") >= K]
+    return figures | {"rows": len(user), "kept": len(frame), "set": _fingerprint(frame.index.to_numpy())}
+
+
+def core(n: int) -> Figures:
+    """k-core by peeling."""
+    user, item = _pairs(n)
+    with timed() as figures:
+        kept = k_core(user, item, K, K)
+    return figures | {"rows": len(user), "kept": len(kept), "set": _fingerprint(kept)}
+
+
+def run(work: Path, small: int, large: int, keep: bool) -> None:
+    """All measurements, one after another."""
+    print(_machine(), flush=True)
+    print(f"\n| what | reviews | seconds | peak memory, GiB | result |\n|{'---|' * 5}", flush=True)
+    json_lines, literals, many = work / f"{small}-json", work / f"{small}-python", work / f"{large}-json"
+    _write(json_lines, small, "json")
+    _write(literals, small, "python")
+    plain = _measured("json.loads line by line into pandas", "json", json_lines)
+    _measured("our reader, JSON lines", "reader", json_lines, against=plain)
+    literal = _measured("ast.literal_eval line by line into pandas", "literal", literals)
+    _measured("our reader, Python literals", "reader", literals, against=literal)
+    few = _measured("ingest + prepare", "stages", json_lines, against=plain)
+    _write(many, large, "json")
+    _measured("ingest + prepare", "stages", many, linear_from=few)
+    frame = _measured("10-core, iterated groupby in pandas", "core-pandas", large)
+    peeled = _measured("10-core, ours", "core", large, against=frame)
+    print(f"\nThe two 10-cores are {'the same set' if frame['set'] == peeled['set'] else 'DIFFERENT'}.")
+    if not keep:
+        shutil.rmtree(work)
+
+
+MEASURES: dict[str, Callable[[str], Figures]] = {
+    "json": lambda folder: line_by_line(Path(folder), json.loads),
+    "literal": lambda folder: line_by_line(Path(folder), ast.literal_eval),
+    "reader": lambda folder: reader(Path(folder)),
+    "stages": lambda folder: both_stages(Path(folder)),
+    "core-pandas": lambda n: core_of_frame(int(n)),
+    "core": lambda n: core(int(n)),
+}
+
+
+def _measured(
+    title: str, measure: str, about: Path | int, against: Figures | None = None, linear_from: Figures | None = None
+) -> Figures:
+    """Take the measure in a process of its own and print its line of the table."""
+    command = [sys.executable, "-m", "tests.benchmarks.ingest", "--measure", measure, str(about)]
+    figures: Figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    notes = [f"{name} {figures[name]:,.0f} s" for name in ("ingest", "prepare") if name in figures]
+    notes += [f"keeps {figures['kept']:,.0f}"] if "kept" in figures else []
+    notes += [f"**{against['seconds'] / figures['seconds']:.1f} times faster**"] if against else []
+    if linear_from:
+        per_review = [each["seconds"] / each["rows"] for each in (figures, linear_from)]
+        notes += [f"**{per_review[0] / per_review[1]:.2f} times the time per review**"]
+    cells = [title, f"{figures['rows']:,.0f}", f"{figures['seconds']:.1f}", f"{figures['peak']:.2f}", ", ".join(notes)]
+    print(f"| {' | '.join(cells)} |", flush=True)
+    return figures
+
+
+@contextmanager
+def timed() -> Iterator[Figures]:
+    """Wall-clock seconds of the block."""
+    figures: Figures = {}
+    started = time.perf_counter()
+    yield figures
+    figures["seconds"] = time.perf_counter() - started
+
+
+def _write(folder: Path, n: int, notation: str) -> None:
+    if not (folder / "done").exists():
+        amazon_files.write(folder, n, json.dumps if notation == "json" else repr)
+        (folder / "done").touch()
+
+
+def _settings(folder: Path) -> IngestConfig:
+    return IngestConfig(reader="amazon-2014", path=str(folder))
+
+
+def _pairs(n: int) -> tuple[amazon_files.Ints, amazon_files.Ints]:
+    """About n edges, no pair twice."""
+    user, item = amazon_files.edges(n, n, np.random.default_rng(2023))
+    width = item.max() + 1
+    pair = np.unique(user * width + item)
+    return pair // width, pair % width
+
+
+def _fingerprint(rows: amazon_files.Ints) -> float:
+    """A number that tells sets of rows apart."""
+    return float((np.sort(rows) * 2_654_435_761 % 1_000_003).sum())
+
+
+def _machine() -> str:
+    with Path("/proc/cpuinfo").open() as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown CPU")
+    memory = psutil.virtual_memory().total / 2**30
+    libraries = f"pyarrow {pa.__version__}, pandas {pd.__version__}, numpy {np.__version__}"
+    load = ", ".join(f"{value:.1f}" for value in psutil.getloadavg())
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {psutil.cpu_count()} x {model}, {memory:.0f} GiB, "
+        f"Python {platform.python_version()}, {libraries}; load of the machine at the start: {load}"
+    )
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("/tmp/rlmrec-bench"), help="folder of the generated files")
+    parser.add_argument("--small", type=int, default=2_000_000)
+    parser.add_argument("--large", type=int, default=22_000_000)
+    parser.add_argument("--keep", action="store_true", help="leave the generated files where they are")
+    parser.add_argument("--measure", nargs=2, metavar=("MEASURE", "ABOUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure, about = arguments.measure
+        figures = MEASURES[measure](about)
+        print(json.dumps(figures | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
+    else:
+        run(arguments.work, arguments.small, arguments.large, arguments.keep)
+
+
+if __name__ == "__main__":
+    main()
