@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_TAU = 0.03
-"""Smallest temperature of `info_nce`: below it exp((cos - 1) / tau) leaves float32's range."""
+"""Smallest temperature of `info_nce`: down to it exp(cos / tau) and sums of it stay well within float32's range."""
 
-_CHUNK_ELEMENTS = 1 << 19
-"""Logits held at once by `info_nce`: 2 MiB, about one core's cache."""
+_CHUNK_ELEMENTS = 1 << 20
+"""Logits held at once by `info_nce`: 4 MiB in float32, near a core's cache, with rows enough for fast products."""
 
 
 def bpr(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -30,23 +30,20 @@ def info_nce(
     tau: float,
     anchor_counts: Tensor | None = None,
     key_counts: Tensor | None = None,
+    unit_keys: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Mean of -cos(a, own key) / tau + log sum over keys of exp(cos(a, key) / tau) (RLMRec, eq. 16 to 18).
 
-    anchors: (B, d); keys: (K, d); own: (B,) int64, the row of each anchor's own key. Counts (B,) and (K,) stand for
-    rows repeated that often, so that a caller computes each distinct row once. The B x K logits are never held at once.
+    anchors: (B, d); keys: (K, d), of length one already if `unit_keys`; own: (B,) int64, the row of each anchor's own
+    key. Counts (B,) and (K,) stand for rows repeated that often, so that a caller computes each distinct row once. The
+    B x K logits are never held at once. dtype: operands of the large products, where it is not that of the vectors.
     Returns a scalar in nats. Raises ValueError if tau < MIN_TAU.
     """
     if tau < MIN_TAU:
         raise ValueError(f"tau is {tau}; at least {MIN_TAU} keeps the exponentials within float32")
-    weights = torch.ones_like(anchors[:, 0]) if anchor_counts is None else anchor_counts.to(anchors.dtype)
-    bias = torch.zeros_like(keys[:, 0]) if key_counts is None else key_counts.to(keys.dtype).log()
-    weights = weights / weights.sum()
-    queries, keys = F.normalize(anchors, dim=1) / tau, F.normalize(keys, dim=1)
-    own_logits = (queries * keys.index_select(0, own)).sum(1)
-    # With cosines 1 / tau bounds every logit: no pass to look for the largest.
-    log_sums: Tensor = _WeightedLogSumExp.apply(queries, keys, weights, bias - 1 / tau)  # type: ignore[no-untyped-call]
-    return log_sums + 1 / tau - weights @ own_logits
+    keys = keys if unit_keys else F.normalize(keys, dim=1)
+    return _log_sums(anchors, keys, _shares(anchor_counts, anchors), key_counts, own, tau, dtype)
 
 
 def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float) -> Tensor:
@@ -64,42 +61,93 @@ def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -
 
     queries: (B, d); keys: (K, d); counts: (B,) for queries repeated that often. Returns a scalar in nats.
     """
-    weights = torch.ones_like(queries[:, 0]) if counts is None else counts.to(queries.dtype)
-    log_sums: Tensor = _WeightedLogSumExp.apply(queries, keys, weights / weights.sum(), None)  # type: ignore[no-untyped-call]
-    return log_sums
+    return _log_sums(queries, keys, _shares(counts, queries), None, None, None, None)
 
 
-class _WeightedLogSumExp(torch.autograd.Function):
-    """sum_b w_b log sum_k exp(q_b . key_k + bias_k), with both gradients taken while a chunk of logits is in cache.
+def _shares(counts: Tensor | None, rows: Tensor) -> Tensor:
+    weights = torch.ones_like(rows[:, 0]) if counts is None else counts.to(rows.dtype)
+    return weights / weights.sum()
 
-    A bias must keep the exponentials within range; without one each row's largest logit is subtracted first.
+
+def _log_sums(anchors: Tensor, keys: Tensor, *options: Any) -> Tensor:
+    total: Tensor = _LogSums.apply(anchors, keys, *options)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _LogSums(torch.autograd.Function):
+    """sum_b weight_b (log sum_k count_k exp(logit_bk) - logit_b,own(b)).
+
+    With a tau the logits are cosines over tau, keys of length one given; without, products. Own keys may be left out.
+    Both gradients are taken at once, while a chunk of logits is in cache.
     """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
-        total = queries.new_zeros(())
-        grad_queries = torch.empty_like(queries)
+    def forward(
+        ctx: Any,
+        anchors: Tensor,
+        keys: Tensor,
+        weights: Tensor,
+        counts: Tensor | None,
+        own: Tensor | None,
+        tau: float | None,
+        dtype: torch.dtype | None,
+    ) -> Tensor:
+        counts = torch.ones_like(keys[:, 0]) if counts is None else counts.to(keys.dtype)
+        softmax = _ChunkedSoftmax(keys, counts, len(anchors), tau is not None, dtype or keys.dtype)
+        total, grad_anchors = anchors.new_zeros(()), torch.empty_like(anchors)
         grad_keys = torch.zeros_like(keys) if ctx.needs_input_grad[1] else None
-        rows = max(1, _CHUNK_ELEMENTS // len(keys))
-        for start in range(0, len(queries), rows):
-            part = slice(start, start + rows)
-            if bias is None:
-                logits = queries[part] @ keys.T
-                peaks = logits.amax(1)
-                total += weights[part] @ peaks
-                terms = logits.sub_(peaks.unsqueeze(1)).exp_()
-            else:
-                terms = torch.addmm(bias, queries[part], keys.T).exp_()
-            sums = terms.sum(1)
-            total += weights[part] @ sums.log()
-            scale = (weights[part] / sums).unsqueeze(1)
-            torch.mm(terms, keys, out=grad_queries[part]).mul_(scale)
-            if grad_keys is not None:
-                grad_keys.addmm_(terms.T, queries[part] * scale)
-        ctx.grads = grad_queries, grad_keys
+        for start in range(0, len(anchors), softmax.rows):
+            part = slice(start, start + softmax.rows)
+            weight = weights[part].unsqueeze(1)
+            length = anchors[part].norm(dim=1, keepdim=True).clamp_min(1e-12) * tau if tau else weight.new_ones(())
+            query = anchors[part] / length
+            log_sums, grad = softmax(query, weight, grad_keys)
+            total += weights[part] @ log_sums
+            if own is not None:
+                own_keys = keys.index_select(0, own[part])
+                total -= weights[part] @ (query * own_keys).sum(1)
+                grad.addcmul_(own_keys, weight, value=-1)
+                if grad_keys is not None:
+                    grad_keys.index_add_(0, own[part], query * weight / counts[own[part]].unsqueeze(1), alpha=-1)
+            if tau:  # what would change the length of an anchor changes no cosine
+                grad.addcmul_(query, (grad * query).sum(1, keepdim=True), value=-(tau**2))
+            torch.div(grad, length, out=grad_anchors[part])
+        ctx.grads = grad_anchors, None if grad_keys is None else grad_keys.mul_(counts.unsqueeze(1))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        grad_queries, grad_keys = ctx.grads
-        return grads[0] * grad_queries, None if grad_keys is None else grads[0] * grad_keys, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_anchors, grad_keys = ctx.grads
+        return grads[0] * grad_anchors, None if grad_keys is None else grads[0] * grad_keys, *(None,) * 5
+
+
+class _ChunkedSoftmax:
+    """log sum_k count_k exp(q . key_k) for some queries at a time, in memory that is reused from chunk to chunk.
+
+    Unless the logits are `bounded` so that their exponentials stay in range, each row's largest is subtracted first.
+    """
+
+    def __init__(self, keys: Tensor, counts: Tensor, n_queries: int, bounded: bool, dtype: torch.dtype) -> None:
+        self.rows = min(max(1, _CHUNK_ELEMENTS // len(keys)), n_queries)
+        self.counts, self.bounded, self.dtype = counts, bounded, dtype
+        self.transposed = keys.T.to(dtype).contiguous()
+        self.counted = (keys * counts.unsqueeze(1)).to(dtype)
+        # Fresh memory for every chunk would cost a fifth of the time.
+        self.buffer = torch.empty(self.rows, len(keys), dtype=dtype, device=keys.device)
+
+    def __call__(self, query: Tensor, weight: Tensor, grad_keys: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The log sums, (rows,), and the gradient in the queries of their sum by `weight`, (rows, d).
+
+        query: (rows, d); weight: (rows, 1). Adds to `grad_keys` the gradient in one of each key's repetitions.
+        """
+        terms = torch.mm(query.to(self.dtype), self.transposed, out=self.buffer[: len(query)]).to(query.dtype)
+        peaks = torch.zeros_like(weight) if self.bounded else terms.amax(1, keepdim=True)
+        if not self.bounded:
+            terms.sub_(peaks)
+        terms.exp_()
+        sums = (terms @ self.counts).unsqueeze(1)
+        scale = weight / sums
+        if grad_keys is not None:
+            grad_keys.addmm_(terms.T, query * scale)
+        grad = (terms.to(self.dtype) @ self.counted).to(query.dtype).mul_(scale)
+        return (sums.log() + peaks).squeeze(1), grad

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlmrec_core.alignment.base import Alignment, Entry, Float32Array, Semantic, adapter
+from rlmrec_core.alignment.base import Adapter, Alignment, Entry, Float32Array, Semantic, product_dtype
 from rlmrec_core.backbones.base import Batch
 from rlmrec_core.config.training import AlignmentSettings
 from rlmrec_core.losses import info_nce
@@ -26,8 +26,9 @@ class ContrastiveAlignment(Alignment):
         super().__init__()
         self.weight, self.tau, self.in_batch = settings.weight, settings.tau, settings.in_batch
         self.n_users = len(semantic.users)
-        self.users, self.items = _Side(semantic.users), _Side(semantic.items)
-        self.adapter = adapter(semantic.users.shape[1], size, generator)
+        dtype = product_dtype(settings)
+        self.users, self.items = _Side(semantic.users, dtype), _Side(semantic.items, dtype)
+        self.adapter = Adapter(semantic.users.shape[1], size, generator, dtype)
 
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         users, items = nodes.split([self.n_users, len(nodes) - self.n_users])
@@ -76,12 +77,12 @@ class _Side(nn.Module):
     vectors: Tensor
     row_of: Tensor
 
-    def __init__(self, vectors: Float32Array) -> None:
+    def __init__(self, vectors: Float32Array, dtype: torch.dtype) -> None:
         super().__init__()
         known = vectors.any(axis=1)
         rows = np.where(known, np.cumsum(known) - 1, -1)
         # Not persistent: input data has no place among the model's weights.
-        self.register_buffer("vectors", torch.from_numpy(vectors[known]), persistent=False)
+        self.register_buffer("vectors", torch.from_numpy(vectors[known]).to(dtype), persistent=False)
         self.register_buffer("row_of", torch.from_numpy(rows), persistent=False)
 
     def distinct(self, ids: Tensor) -> _Distinct:

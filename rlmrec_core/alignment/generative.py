@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlmrec_core.alignment.base import Alignment, Entry, Semantic, adapter
+from rlmrec_core.alignment.base import Adapter, Alignment, Entry, Semantic, product_dtype
 from rlmrec_core.backbones.base import Batch
 from rlmrec_core.config.training import AlignmentSettings
 from rlmrec_core.losses import info_nce
@@ -29,12 +29,13 @@ class GenerativeAlignment(Alignment):
         if settings.mask_ratio is None:
             raise ValueError("RLMRec-Gen needs a mask ratio; set train.mask_ratio")
         self.weight, self.tau, self.mask_ratio = settings.weight, settings.tau, settings.mask_ratio
+        self.dtype = product_dtype(settings)
         vectors = np.concatenate([semantic.users, semantic.items])
         # Not persistent: input data has no place among the model's weights.
         self.register_buffer("semantic", F.normalize(torch.from_numpy(vectors), dim=1), persistent=False)
         self.register_buffer("known", torch.from_numpy(np.flatnonzero(vectors.any(axis=1))), persistent=False)
         self.token = nn.Parameter(torch.zeros(1, table_size))
-        self.adapter = adapter(size, vectors.shape[1], generator)
+        self.adapter = Adapter(size, vectors.shape[1], generator, self.dtype)
 
     def enter(self, table: Tensor, generator: torch.Generator) -> Entry:
         n_masked = max(1, int(self.mask_ratio * len(self.known)))
@@ -45,5 +46,8 @@ class GenerativeAlignment(Alignment):
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         assert entry.masked is not None
         rebuilt = self.adapter(nodes.index_select(0, entry.masked))
-        own = torch.arange(len(entry.masked), device=nodes.device)
-        return {"align": self.weight * info_nce(rebuilt, self.semantic[entry.masked], own, tau=self.tau)}
+        keys = self.semantic.index_select(0, entry.masked)
+        own = torch.arange(len(keys), device=nodes.device)
+        # As wide as the semantic vectors, these products cost more than the MLP: they share its precision.
+        loss = info_nce(rebuilt, keys, own, tau=self.tau, unit_keys=True, dtype=self.dtype)
+        return {"align": self.weight * loss}

@@ -20,6 +20,7 @@ class AlignmentSettings(Section):
     mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
     in_batch: bool | None = Field(None, description="Con: contrast users within the batch, not with all users")
     shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors")
+    bf16: bool = Field(False, description="Large products of the alignment in bfloat16")
 
 
 class RunSettings(Section):
@@ -82,6 +83,11 @@ class TrainConfig(Section):
         None, description="Con: contrast users within the batch (the paper's text), not with all (its experiments)"
     )
     shuffle_semantics: bool = Field(False, description="Control: permute the rows of the semantic vectors")
+    align_bf16: bool = Field(
+        False,
+        description="Large products of the alignment in bfloat16: several times faster on GPUs and on CPUs with AMX, "
+        "slower elsewhere; only rounding differs",
+    )
     backbone_settings: dict[BackboneName, dict[str, Value]] = Field(
         {}, description='Further hyper-parameters of single backbones, e.g. {"lightgcn": {"edge_keep": 0.9}}'
     )
@@ -110,7 +116,8 @@ class TrainConfig(Section):
         if variant == "base":
             return None
         foreign = {"con": "mask_ratio", "gen": "in_batch"}[variant]
-        return AlignmentSettings.model_validate({**values, foreign: None, "shuffle": self.shuffle_semantics})
+        own = {foreign: None, "shuffle": self.shuffle_semantics, "bf16": self.align_bf16}
+        return AlignmentSettings.model_validate({**values, **own})
 
 
 _OVERRIDES = ("n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio", "align_in_batch")

@@ -100,12 +100,12 @@ class Trainer:
         limit, patience = self.settings.max_epochs, self.settings.patience
         while self.progress.next_epoch < limit and self.progress.strikes < patience:
             epoch = self.progress.next_epoch
-            losses = self._train_epoch(epoch)
+            losses = self.train_epoch(epoch)
             self.progress.losses.append(losses)
             self.progress.next_epoch += 1
             # The last epoch is always validated: a run shorter than the interval has a best epoch, too.
             due = epoch % self.settings.validate_every == 0 or epoch == limit - 1
-            validation = self._validate(epoch) if due else None
+            validation = self.validate(epoch) if due else None
             yield EpochRecord(epoch, limit, losses, validation, self.progress.best_epoch)
 
     def result(self) -> FitResult:
@@ -115,7 +115,8 @@ class Trainer:
         weights = {name: tensor.cpu() for name, tensor in self.best.items()}
         return FitResult(users, items, weights, self.progress.history(), self.progress.best_epoch)
 
-    def _train_epoch(self, epoch: int) -> dict[str, float]:
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the train pairs; the mean losses by name. Raises TrainingDiverged if one is not finite."""
         self.model.train()
         self.model.backbone.begin_epoch()
         totals: dict[str, Tensor] = {}
@@ -133,7 +134,8 @@ class Trainer:
         _check_finite(means, epoch, self.settings)
         return means
 
-    def _validate(self, epoch: int) -> dict[str, float]:
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far."""
         self.model.eval()
         metrics = self._validation_metrics()
         if self.progress.validated(epoch, metrics):

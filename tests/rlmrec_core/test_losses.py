@@ -61,6 +61,21 @@ def test_counts_stand_for_repeated_rows():
     torch.testing.assert_close(found, expected)
 
 
+def test_keys_of_length_one_are_taken_as_they_are():
+    anchors, keys, own = random_case(5, 4, 6)
+    unit = F.normalize(keys, dim=1)
+    torch.testing.assert_close(
+        info_nce(anchors, unit, own, tau=0.2, unit_keys=True), info_nce(anchors, keys, own, tau=0.2)
+    )
+
+
+def test_products_in_bfloat16_only_round():
+    anchors, keys, own = (part if part.dtype == torch.int64 else part.float() for part in random_case(40, 60, 7))
+    rounded = info_nce(anchors, keys, own, tau=0.2, dtype=torch.bfloat16)
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(naive_info_nce(anchors, keys, own, 0.2).item(), rel=0.01)
+
+
 def test_gradients(monkeypatch):
     monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", 12)
     anchors, keys, own = random_case(5, 6, 1)

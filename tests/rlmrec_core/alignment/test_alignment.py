@@ -137,6 +137,24 @@ def test_a_batch_without_any_vector_costs_nothing(semantic, nodes):
     assert torch.isfinite(only_user)
 
 
+@pytest.mark.parametrize("ratio", [None, 0.5])
+def test_bfloat16_only_rounds(semantic, nodes, batch, ratio):
+    """Con and Gen, on the same draws: loss and gradient near float32's, weights in float32."""
+    kind = ContrastiveAlignment if ratio is None else GenerativeAlignment
+    sizes = (WIDTH,) if ratio is None else (WIDTH, WIDTH)
+    found = []
+    for bf16 in (False, True):
+        settings = AlignmentSettings(weight=1, tau=TAU, mask_ratio=ratio, bf16=bf16)
+        alignment = kind(semantic, *sizes, settings, generator())
+        entry = alignment.enter(nodes, generator())
+        found.append(loss_and_gradient(lambda: alignment.losses(nodes, batch, entry)["align"], nodes))  # noqa: B023
+        assert all(parameter.dtype == torch.float32 for parameter in alignment.parameters())
+    for exact, rounded in zip(*found, strict=True):
+        torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0.05)
+        assert rounded.dtype == torch.float32
+        assert not torch.equal(rounded, exact)
+
+
 def test_base_changes_nothing(nodes, batch):
     alignment = Alignment()
     entry = alignment.enter(nodes, generator())

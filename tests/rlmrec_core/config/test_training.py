@@ -82,6 +82,13 @@ def test_own_values_come_before_the_preset():
     assert (run.hyper, run.alignment.tau) == ({"edge_keep": 0.9, "n_layers": 4}, 0.7)
 
 
+def test_bfloat16_is_part_of_aligned_runs_alone():
+    plain, rounded = TrainConfig(), TrainConfig(align_bf16=True)
+    assert plain.run("lightgcn", "base", 1) == rounded.run("lightgcn", "base", 1)
+    assert rounded.run("lightgcn", "con", 1).alignment.bf16
+    assert plain.run("lightgcn", "con", 1) != rounded.run("lightgcn", "con", 1)
+
+
 def test_what_does_not_matter_to_a_run_stays_out_of_it():
     plain = TrainConfig()
     changed = TrainConfig(align_weight=0.5, mask_ratio=0.5, variants=("base",), seeds=(1, 2), shuffle_semantics=True)
