@@ -19,7 +19,9 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.lines import LineFile, read_blocks
 
+_UNIT_SEPARATOR = "\x1f"
 LINES_PER_CHUNK = 20_000
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -57,6 +59,24 @@ def read_chunks(files: Sequence[Path], columns: Sequence[str]) -> Iterator[Chunk
             raise DataError.at("the file holds no rows", "write at least one row, or leave the file out", file=file)
 
 
+def read_headless_chunks(file: Path, names: Sequence[str]) -> Iterator[Chunk]:
+    """A file whose columns have no header and are set apart by `::`, in Latin-1, as MovieLens once was."""
+    n_rows = 0
+    for block in read_blocks(LineFile(file)):
+        # The separator must be one character: one that no text holds.
+        content = block.data.decode("latin-1").replace("::", _UNIT_SEPARATOR).encode()
+        with _explained(file), _told_of_misfits(file, block.first_line - 1) as handler:
+            table = csv.read_csv(
+                pa.BufferReader(content),
+                csv.ReadOptions(column_names=names, use_threads=False, block_size=len(content) + 1),
+                csv.ParseOptions(delimiter=_UNIT_SEPARATOR, quote_char=False, invalid_row_handler=handler),
+                csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
+            )
+        columns = {name: table[name].combine_chunks() for name in names}
+        yield Chunk(file, n_rows + 1, columns)
+        n_rows += table.num_rows
+
+
 def parquet_columns(file: Path) -> list[str]:
     """The names of a Parquet file's columns. Raises DataError if it is none."""
     with _explained(file):
@@ -80,7 +100,6 @@ def _reader_of(file: Path) -> Callable[[Path, list[str]], Iterator[Columns]]:
 
 
 def _read_csv(file: Path, columns: list[str]) -> Iterator[Columns]:
-    parse = csv.ParseOptions(delimiter="\t" if ".tsv" in file.suffixes else ",", newlines_in_values=True)
     convert = csv.ConvertOptions(
         # Bytes, so that ids keep their leading zeros and a broken character can be traced to its row.
         column_types=dict.fromkeys(columns, pa.binary()),
@@ -89,15 +108,41 @@ def _read_csv(file: Path, columns: list[str]) -> Iterator[Columns]:
         quoted_strings_can_be_null=True,
         null_values=[""],
     )
-    with _explained(file):
+    # The header is the row before the first.
+    with _explained(file), _told_of_misfits(file, -1) as handler:
+        parse = csv.ParseOptions(
+            delimiter="\t" if ".tsv" in file.suffixes else ",", newlines_in_values=True, invalid_row_handler=handler
+        )
+        # Only one thread alone knows the number of a row.
+        options = {"read_options": csv.ReadOptions(use_threads=False), "parse_options": parse}
         try:
-            with csv.open_csv(file, parse_options=parse, convert_options=convert) as reader:
+            with csv.open_csv(file, convert_options=convert, **options) as reader:
                 for batch in reader:
                     yield dict(zip(columns, batch.columns, strict=True))
         except KeyError:
-            present = csv.open_csv(file, parse_options=parse).schema.names
+            present = csv.open_csv(file, **options).schema.names
             _require(file, columns, present)
             raise
+
+
+@contextmanager
+def _told_of_misfits(file: Path, rows_before: int) -> Iterator[Callable[[csv.InvalidRow], str]]:
+    """A handler of rows with too many or too few columns; the first of them is reported by its number."""
+    misfits: list[csv.InvalidRow] = []
+
+    def handler(row: csv.InvalidRow) -> str:
+        misfits.append(row)
+        return "error"
+
+    try:
+        yield handler
+    except pa.ArrowInvalid as error:
+        if not misfits:
+            raise
+        row = misfits[0]
+        problem = f"{row.actual_columns} columns where there should be {row.expected_columns}: {row.text[:80]!r}"
+        way_out = "quote text that holds the delimiter, or repair the row"
+        raise DataError.at(problem, way_out, file=file, row=rows_before + row.number) from error
 
 
 def _read_parquet(file: Path, columns: list[str]) -> Iterator[Columns]:

@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens publishes it: ratings.csv, movies.csv, tags.csv, links.csv.
+"""MovieLens as GroupLens publishes it: ratings.csv, movies.csv, tags.csv, links.csv; 1M: ratings.dat and movies.dat.
 
 An `overviews.csv` (tmdbId, overview, keywords) beside them, joined through links.csv, gives movies their description.
 """
@@ -11,14 +11,17 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlmrec_core.data import cells
 from rlmrec_core.data.catalogue import Catalogue
-from rlmrec_core.data.chunks import read_chunks
+from rlmrec_core.data.chunks import Chunk, read_chunks, read_headless_chunks
 from rlmrec_core.data.reader import Reader
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 _TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
+_RATINGS = ["userId", "movieId", "rating", "timestamp"]
+_MOVIES = ["movieId", "title", "genres"]
 _NO_GENRES = "(no genres listed)"
 
 
@@ -35,28 +38,31 @@ class MovieLensReader(Reader):
     """Ratings with a user's tags of a movie as the review; movies with year, genres and, where known, the plot."""
 
     def sources(self) -> list[Path]:
-        required = [self.file("ratings.csv"), self.file("movies.csv")]
+        required = [self._table("ratings"), self._table("movies")]
         return required + [self.folder / name for name in ("tags.csv", "links.csv", "overviews.csv") if self._has(name)]
 
     def interactions(self) -> Iterator[pa.RecordBatch]:
         """Tags reach only the interaction of the user who wrote them: a tag never tells of another user's test item."""
         tags = self._tags()
         unrated = set(tags)
-        for chunk in read_chunks([self.file("ratings.csv")], ["userId", "movieId", "rating", "timestamp"]):
+        who = [pa.array({pair[side] for pair in tags}, pa.string()) for side in (0, 1)]
+        for chunk in self._chunks("ratings", _RATINGS):
             users, movies = cells.ids(chunk, "userId"), cells.ids(chunk, "movieId")
             self._catalogue.require(chunk, "movieId", movies)
-            pairs = list(zip(users.to_pylist(), movies.to_pylist(), strict=True))
+            maybe = pc.and_(pc.is_in(users, value_set=who[0]), pc.is_in(movies, value_set=who[1]))
+            pairs = list(zip(users.filter(maybe).to_pylist(), movies.filter(maybe).to_pylist(), strict=True))
             unrated.difference_update(pairs)
-            reviews = pa.array([tags.get(pair) for pair in pairs], pa.string())
-            numbers = [cells.ratings(chunk, "rating"), cells.timestamps(chunk, "timestamp")]
+            tagged = pa.array([tags.get(pair) for pair in pairs], pa.string())
             nothing = pa.nulls(len(chunk), pa.string())
+            reviews = pc.replace_with_mask(nothing, maybe, tagged)
+            numbers = [cells.ratings(chunk, "rating"), cells.timestamps(chunk, "timestamp")]
             yield pa.RecordBatch.from_arrays([users, movies, *numbers, reviews, nothing], schema=INTERACTIONS)
         self.counts["tagged movies their user did not rate"] = len(unrated)
 
     def items(self) -> Iterator[pa.RecordBatch]:
         overviews = self._overviews()
         _ = self._catalogue  # Refuses an id that occurs twice before the first row goes out.
-        for chunk in read_chunks([self.file("movies.csv")], ["movieId", "title", "genres"]):
+        for chunk in self._chunks("movies", _MOVIES):
             columns = (cells.ids(chunk, "movieId"), cells.texts(chunk, "title"), cells.texts(chunk, "genres"))
             rows = zip(*(column.to_pylist() for column in columns), strict=True)
             movies = [_movie(movie, title, genres, overviews.get(movie, _NOTHING)) for movie, title, genres in rows]
@@ -64,7 +70,15 @@ class MovieLensReader(Reader):
 
     @cached_property
     def _catalogue(self) -> Catalogue:
-        return Catalogue(read_chunks([self.file("movies.csv")], ["movieId"]), "movieId")
+        return Catalogue(self._chunks("movies", _MOVIES), "movieId")
+
+    def _chunks(self, name: str, columns: list[str]) -> Iterator[Chunk]:
+        file = self._table(name)
+        return read_headless_chunks(file, columns) if file.suffix == ".dat" else read_chunks([file], columns)
+
+    def _table(self, name: str) -> Path:
+        """The file of a table that every release has."""
+        return self.file(f"{name}.dat" if self._has(f"{name}.dat") and not self._has(f"{name}.csv") else f"{name}.csv")
 
     def _tags(self) -> dict[tuple[str, str], str]:
         words: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -71,6 +71,7 @@ def both_stages(folder: Path) -> Figures:
         "ingest": first["seconds"],
         "prepare": second["seconds"],
         "seconds": first["seconds"] + second["seconds"],
+        "cpu": first["cpu"] + second["cpu"],
     }
 
 
@@ -98,7 +99,7 @@ def core(n: int) -> Figures:
 def run(work: Path, small: int, large: int, keep: bool) -> None:
     """All measurements, one after another."""
     print(_machine(), flush=True)
-    print(f"\n| what | reviews | seconds | peak memory, GiB | result |\n|{'---|' * 5}", flush=True)
+    print(f"\n| what | reviews | seconds | of CPU | peak memory, GiB | result |\n|{'---|' * 6}", flush=True)
     json_lines, literals, many = work / f"{small}-json", work / f"{small}-python", work / f"{large}-json"
     _write(json_lines, small, "json")
     _write(literals, small, "python")
@@ -106,7 +107,7 @@ def run(work: Path, small: int, large: int, keep: bool) -> None:
     _measured("our reader, JSON lines", "reader", json_lines, against=plain)
     literal = _measured("ast.literal_eval line by line into pandas", "literal", literals)
     _measured("our reader, Python literals", "reader", literals, against=literal)
-    few = _measured("ingest + prepare", "stages", json_lines, against=plain)
+    few = _measured("ingest + prepare", "stages", json_lines)
     _write(many, large, "json")
     _measured("ingest + prepare", "stages", many, linear_from=few)
     frame = _measured("10-core, iterated groupby in pandas", "core-pandas", large)
@@ -134,22 +135,27 @@ def _measured(
     figures: Figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     notes = [f"{name} {figures[name]:,.0f} s" for name in ("ingest", "prepare") if name in figures]
     notes += [f"keeps {figures['kept']:,.0f}"] if "kept" in figures else []
-    notes += [f"**{against['seconds'] / figures['seconds']:.1f} times faster**"] if against else []
+    if against:
+        faster, cheaper = (against[name] / figures[name] for name in ("seconds", "cpu"))
+        notes.append(f"**{faster:.1f} times faster** ({cheaper:.1f} times less CPU)")
     if linear_from:
-        per_review = [each["seconds"] / each["rows"] for each in (figures, linear_from)]
-        notes += [f"**{per_review[0] / per_review[1]:.2f} times the time per review**"]
-    cells = [title, f"{figures['rows']:,.0f}", f"{figures['seconds']:.1f}", f"{figures['peak']:.2f}", ", ".join(notes)]
-    print(f"| {' | '.join(cells)} |", flush=True)
+        slower, dearer = (
+            figures[name] / figures["rows"] / (linear_from[name] / linear_from["rows"]) for name in ("seconds", "cpu")
+        )
+        notes.append(f"per review **{slower:.2f} times the time** ({dearer:.2f} times the CPU)")
+    numbers = (f"{figures['rows']:,.0f}", *(f"{figures[name]:.1f}" for name in ("seconds", "cpu")))
+    peak = f"{figures['peak']:.2f}"
+    print(f"| {' | '.join([title, *numbers, peak, ', '.join(notes)])} |", flush=True)
     return figures
 
 
 @contextmanager
 def timed() -> Iterator[Figures]:
-    """Wall-clock seconds of the block."""
+    """Wall-clock seconds of the block, and those of the processor on all cores together."""
     figures: Figures = {}
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     yield figures
-    figures["seconds"] = time.perf_counter() - started
+    figures["seconds"], figures["cpu"] = time.perf_counter() - started, time.process_time() - busy
 
 
 def _write(folder: Path, n: int, notation: str) -> None:

@@ -87,3 +87,38 @@ def test_the_real_files(shared_data: Path) -> None:
     assert tables["interactions"].num_rows == 100_836 and tables["items"].num_rows == 9_742
     assert tables["items"].num_rows - tables["items"]["description"].null_count > 3_000
     assert tables["interactions"].num_rows - tables["interactions"]["review"].null_count > 1_000
+
+
+def one_million(folder: Path, ratings: str = "1::2::4::978300760\n2::1::5::978302109\n") -> Path:
+    (folder / "ratings.dat").write_text(ratings)
+    movies = '1::Toy Story (1995)::Animation|Comedy\n2::Misérables, Les: "A" (1995)::Drama\n'
+    (folder / "movies.dat").write_bytes(movies.encode("latin-1"))
+    (folder / "users.dat").write_text("1::F::1::10::48067\n")
+    return folder
+
+
+def test_the_release_of_one_million(tmp_path: Path) -> None:
+    tables = drain(ingest(IngestConfig(reader="movielens", path=str(one_million(tmp_path)))).tables)
+    [first, _] = tables["interactions"].to_pylist()
+    assert first == {
+        **{"user_id": "1", "item_id": "2", "rating": 4.0, "timestamp": datetime(2000, 12, 31, 22, 12, 40)},
+        **{"review": None, "part": None},
+    }
+    [_, second] = tables["items"].to_pylist()
+    assert second["title"] == 'Misérables, Les: "A"'
+    assert [pair["value"] for pair in second["attributes"]] == ["1995", "Drama"]
+    reader = open_reader(IngestConfig(reader="movielens", path=str(tmp_path)))
+    assert [file.name for file in reader.sources()] == ["ratings.dat", "movies.dat"]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "message"),
+    [
+        ("1::2::4::1\n1::2::4\n", r"ratings.dat, row 2: 3 columns where there should be 4: '1.*2.*4'"),
+        ("1::2::4::1\n1::1::good::1\n", r"ratings.dat, row 2, column 'rating': 'good' is not a number"),
+        ("1::3::4::1\n", r"ratings.dat, row 1, column 'movieId': item '3' is not in the items table"),
+    ],
+)
+def test_bad_rows_of_one_million(tmp_path: Path, ratings: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        drain(ingest(IngestConfig(reader="movielens", path=str(one_million(tmp_path, ratings)))).tables)

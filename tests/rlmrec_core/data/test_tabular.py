@@ -150,7 +150,11 @@ def test_times_with_a_type(tmp_path: Path, value: Any, expected: datetime) -> No
             "user,item,rating\n1,2,3\n",
             r"column 'stars': the column is missing; the file has: item, rating, user; rename",
         ),
-        ("user,item,stars\n1,2,3,4\n", r"interactions.csv: the file cannot be read: .*Expected 3 columns, got 4"),
+        (
+            'user,item,stars\n1,"2\n",3\n1,2,3,4\n',
+            r"interactions.csv, row 2: 4 columns where there should be 3: '1,2,3,4'; quote text",
+        ),
+        ("user,item,stars\n1\n", r"interactions.csv, row 1: 1 columns where there should be 3: '1'; quote"),
         ("user,item,stars\n", r"interactions.csv: the file holds no rows; write at least one"),
         ("", r"interactions.csv: the file cannot be read: Empty CSV"),
     ],
