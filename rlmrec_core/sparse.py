@@ -138,9 +138,12 @@ class _WeightedSum(torch.autograd.Function):
 
 def _horner(dense: Tensor, matrix: Tensor, times: int, add_dense: bool) -> Tensor:
     result = dense
-    for _ in range(times):
-        # addmm skips the layout conversions of `matrix @ result`; beta = 0 ignores the first operand.
-        result = torch.addmm(dense, matrix, result, beta=int(add_dense))
+    # Two buffers in turn: fresh memory for every product would cost a fifth of it.
+    buffers = [torch.empty_like(dense) for _ in range(min(times, 2))]
+    for turn in range(times):
+        start = buffers[turn % 2].copy_(dense) if add_dense else buffers[turn % 2]
+        # addmm skips the layout conversions of `matrix @ result`; beta = 0 ignores what it starts from.
+        result = start.addmm_(matrix, result, beta=int(add_dense))
     return result
 
 
