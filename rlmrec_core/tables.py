@@ -122,6 +122,20 @@ METRICS = pa.schema(
         pa.field("value", pa.float64(), nullable=False),
     ]
 )
+SIGNIFICANCE = pa.schema(
+    [
+        pa.field("backbone", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("n_seeds", pa.int32(), nullable=False),
+        pa.field("mean", pa.float64(), nullable=False),
+        pa.field("std", pa.float64()),
+        pa.field("gain", pa.float64()),
+        pa.field("p", pa.float64()),
+        pa.field("p_holm", pa.float64()),
+    ]
+)
 RECOMMENDATIONS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),

@@ -12,7 +12,7 @@ from tasks.metrics import comparison, mean_over_seeds
 from tasks.models import load_split, load_vectors, model_name, role_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="evaluate", **UNCACHED)
@@ -26,9 +26,13 @@ def evaluate(
 
     def write(out: ArtifactWriter) -> None:
         vectors = {model_name(artifacts, model): load_vectors(artifacts, model) for model in models}
-        out.table("metrics", evaluation.evaluate(load_split(artifacts, prepare), vectors, config))
+        measured = evaluation.evaluate(load_split(artifacts, prepare), vectors, config)
+        out.table("metrics", measured)
+        out.table("significance", evaluation.significance(measured))
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
     report.show_table("metrics", comparison(metrics, "test"), "Test metrics, mean over seeds")
+    tested = artifacts.table(result.ref, "significance").to_pylist()
+    report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
     return as_state(result)

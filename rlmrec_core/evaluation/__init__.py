@@ -2,5 +2,6 @@
 
 from rlmrec_core.evaluation.baselines import POPULARITY, SEMANTIC_ONLY, ModelName, popularity, semantic_only
 from rlmrec_core.evaluation.evaluate import evaluate
+from rlmrec_core.evaluation.significance import significance
 
-__all__ = ["POPULARITY", "SEMANTIC_ONLY", "ModelName", "evaluate", "popularity", "semantic_only"]
+__all__ = ["POPULARITY", "SEMANTIC_ONLY", "ModelName", "evaluate", "popularity", "semantic_only", "significance"]
