@@ -1,0 +1,82 @@
+"""What several seeds say together: mean, spread, and whether a variant differs from Base."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+from scipy import stats
+
+from rlmrec_core import tables
+
+BASE = "base"
+METRICS_TESTED = ("recall", "ndcg")
+_Group = tuple[str, str, str, int]
+
+
+def significance(metrics: pa.Table, part: str = "test") -> pa.Table:
+    """Each model's mean and standard deviation over its seeds, and a paired t-test of each variant against Base.
+
+    Recall and NDCG of `part`; pairs are runs of one backbone with the same seed. p_holm corrects for all the variants
+    compared at one metric and k (Holm, 1979). Fields that need two seeds, or a Base, are null without them.
+    metrics: METRICS. Returns SIGNIFICANCE.
+    """
+    runs = _by_seed(metrics, part)
+    p_values = {group: _paired_p(values, runs.get((group[0], BASE, *group[2:]), {})) for group, values in runs.items()}
+    corrected = _holm_by_metric(p_values)
+    rows = [
+        (*group, *_summary(values), _gain(values, runs.get((group[0], BASE, *group[2:]), {})), p, corrected.get(group))
+        for (group, values), p in zip(runs.items(), p_values.values(), strict=True)
+    ]
+    schema = tables.SIGNIFICANCE
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def holm(p_values: Mapping[_Group, float]) -> dict[_Group, float]:
+    """Holm's step-down correction: the i-th smallest of m times m - i + 1, never below an earlier one, at most 1."""
+    corrected: dict[_Group, float] = {}
+    least = 0.0
+    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        least = max(least, min(1.0, (len(p_values) - place) * p))
+        corrected[name] = least
+    return corrected
+
+
+def _by_seed(metrics: pa.Table, part: str) -> dict[_Group, dict[int, float]]:
+    runs: dict[_Group, dict[int, float]] = {}
+    for row in metrics.to_pylist():
+        if row["part"] == part and row["metric"] in METRICS_TESTED:
+            group = row["backbone"], row["variant"], row["metric"], row["k"]
+            runs.setdefault(group, {})[row["seed"]] = row["value"]
+    return runs
+
+
+def _summary(values: Mapping[int, float]) -> tuple[int, float, float | None]:
+    found = np.array(list(values.values()))
+    return len(found), float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else None
+
+
+def _gain(values: Mapping[int, float], base: Mapping[int, float]) -> float | None:
+    seeds = values.keys() & base.keys()
+    reference = sum(base[seed] for seed in seeds)
+    return sum(values[seed] for seed in seeds) / reference - 1 if reference else None
+
+
+def _paired_p(values: Mapping[int, float], base: Mapping[int, float]) -> float | None:
+    seeds = sorted(values.keys() & base.keys())
+    differences = np.array([values[seed] - base[seed] for seed in seeds])
+    # Base against itself, a single seed, or the same difference every time: there is nothing to test.
+    if len(seeds) < 2 or np.ptp(differences) == 0:
+        return None
+    p = float(stats.ttest_1samp(differences, 0).pvalue)
+    return p if math.isfinite(p) else None
+
+
+def _holm_by_metric(p_values: Mapping[_Group, float | None]) -> dict[_Group, float]:
+    corrected: dict[_Group, float] = {}
+    for family in {group[2:] for group in p_values}:
+        corrected |= holm({group: p for group, p in p_values.items() if p is not None and group[2:] == family})
+    return corrected
