@@ -14,33 +14,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from storage.errors import StoreError, explained
+from storage.errors import StoreError, Unreachable, explained
+from storage.files import StoreConfig, is_local, open_files
 from storage.keys import checked_file, checked_key, checked_stage
 from storage.manifest import MANIFEST, ArtifactRef, Content, Manifest, Run
 from storage.writer import ArtifactWriter
 
 _log = logging.getLogger(__name__)
+TEMPORARY, WORK = ".tmp", ".work"
 _LIBRARIES = ("rlmrec", "pyarrow", "numpy", "torch")
-
-
-class StoreConfig(BaseModel):
-    """Where artifacts are kept. Credentials of a bucket come from the environment, never from here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str = Field(
-        "artifacts",
-        title="Artifact store",
-        description="Folder, or s3:// gs:// abfs:// address; a relative folder starts at RLMREC_HOME",
-    )
 
 
 class ArtifactStore:
@@ -51,24 +40,22 @@ class ArtifactStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._fs, self._root = open_files(url)
         self.url = url
-        self.is_local = "file" in _protocols(self._fs)
-        self._scratch = Path(self._root) if self.is_local else _scratch_for(url)
+        self.is_local = is_local(self._fs)
+        # Locks, checkpoints and unfinished files; local, wherever the artifacts are.
+        self.scratch = Path(self._root) if self.is_local else _scratch_for(url)
 
     @classmethod
     def open(cls, config: StoreConfig) -> "ArtifactStore":
         """The store at `config.url`; nothing is created until something is written."""
-        if "://" in config.url:
-            return cls(config.url)
-        return cls(str(Path(os.environ.get("RLMREC_HOME", "."), config.url).resolve()))
+        return cls(config.address())
 
     def find(self, stage: str, key: str) -> ArtifactRef | None:
         """The artifact, if it is there and every file still has its sha256."""
         ref = ArtifactRef(checked_stage(stage), checked_key(key), self.url)
-        try:
-            manifest = self.manifest(ref)
-        except StoreError:
+        manifest = self._readable(ref)
+        if manifest is None:
             return None
         damaged = self.damaged_files(ref, manifest)
         if damaged:
@@ -79,7 +66,8 @@ class ArtifactStore:
     def manifest(self, ref: ArtifactRef) -> Manifest:
         """What the artifact says of itself. Raises StoreError if there is none, or it is unreadable or altered."""
         try:
-            manifest = Manifest.model_validate_json(self._fs.cat_file(self._path(ref, MANIFEST)))
+            with explained(f"read {ref} in {self.url}"):
+                manifest = Manifest.model_validate_json(self._fs.cat_file(self._path(ref, MANIFEST)))
         except FileNotFoundError:
             raise StoreError(f"no artifact {ref} in {self.url}: run the stage {ref.stage!r} first") from None
         except ValidationError as error:
@@ -112,13 +100,26 @@ class ArtifactStore:
     @contextmanager
     def lock(self, stage: str, key: str) -> Iterator[None]:
         """Held by one process at a time for each key; the kernel frees it when its holder dies."""
-        with explained(f"lock {stage} in {self.url}"):
-            folder = self._scratch / ".locks"
-            folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / f"{checked_stage(stage)}-{checked_key(key)}").open("w")
-        with file:
+        with self._lock_file(stage, key) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def try_lock(self, stage: str, key: str) -> Iterator[bool]:
+        """As `lock`, but without waiting: False if somebody else holds it."""
+        with self._lock_file(stage, key) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def _lock_file(self, stage: str, key: str) -> TextIO:
+        with explained(f"lock {stage} in {self.url}"):
+            folder = self.scratch / ".locks"
+            folder.mkdir(parents=True, exist_ok=True)
+            return (folder / f"{checked_stage(stage)}-{checked_key(key)}").open("w")
 
     @contextmanager
     def writer(
@@ -151,19 +152,20 @@ class ArtifactStore:
 
     def work_dir_path(self, stage: str, key: str) -> Path:
         """Where `work_dir` is, whether or not it exists."""
-        return self._scratch / ".work" / f"{checked_stage(stage)}-{checked_key(key)}"
+        return self.scratch / WORK / f"{checked_stage(stage)}-{checked_key(key)}"
 
     @property
     def ledger_path(self) -> Path:
         """The SQLite ledger of paid calls; local, since SQLite needs a file system that locks."""
-        with explained(f"create {self._scratch}"):
-            self._scratch.mkdir(parents=True, exist_ok=True)
-        return self._scratch / "ledger.sqlite"
+        with explained(f"create {self.scratch}"):
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        return self.scratch / "ledger.sqlite"
 
     def refs(self, stage: str | None = None) -> list[ArtifactRef]:
         """Every artifact, or those of one stage, newest first. Those that cannot be read are left out."""
         pattern = f"{self._root}/{checked_stage(stage) if stage else '*'}/*/{MANIFEST}"
-        places = [path.split("/")[-3:-1] for path in self._fs.glob(pattern)]
+        with explained(f"list {self.url}"):
+            places = [path.split("/")[-3:-1] for path in self._fs.glob(pattern)]
         found = [ArtifactRef(stage_name, key, self.url) for stage_name, key in places]
         dated = [(manifest.run.created, ref) for ref in found if (manifest := self._readable(ref))]
         return [ref for _, ref in sorted(dated, key=lambda pair: (pair[0], pair[1].key), reverse=True)]
@@ -195,7 +197,8 @@ class ArtifactStore:
     def read_json(self, name: str) -> Any:
         """A JSON file at the store's root, or None if there is none."""
         try:
-            return json.loads(self._fs.cat_file(f"{self._root}/{checked_file(name)}"))
+            with explained(f"read {name} in {self.url}"):
+                return json.loads(self._fs.cat_file(f"{self._root}/{checked_file(name)}"))
         except FileNotFoundError:
             return None
 
@@ -221,12 +224,14 @@ class ArtifactStore:
     def _readable(self, ref: ArtifactRef) -> Manifest | None:
         try:
             return self.manifest(ref)
+        except Unreachable:
+            raise
         except StoreError:
             return None
 
     @contextmanager
     def _temporary_folder(self, name: str) -> Iterator[Path]:
-        folder = self._scratch / ".tmp" / name
+        folder = self.scratch / TEMPORARY / name
         shutil.rmtree(folder, ignore_errors=True)  # left by a writer that was killed
         with explained(f"create {folder}"):
             folder.mkdir(parents=True)
@@ -245,20 +250,18 @@ class ArtifactStore:
     @staticmethod
     def _rename(folder: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
+        old = folder.with_suffix(".old")
+        shutil.rmtree(old, ignore_errors=True)  # left by a writer that was killed between the two renames
         if target.exists():
-            target.rename(folder.with_suffix(".old"))
+            target.rename(old)
         folder.rename(target)
-        shutil.rmtree(folder.with_suffix(".old"), ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
     def _upload(self, folder: Path, ref: ArtifactRef, manifest: Manifest) -> None:
         if self._fs.exists(self._path(ref, MANIFEST)):
             self._fs.rm_file(self._path(ref, MANIFEST))
         for name in [*manifest.content.files, MANIFEST]:
             self._fs.put_file(str(folder / name), self._path(ref, name))
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 def _scratch_for(url: str) -> Path:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,12 +31,16 @@ class ArtifactWriter:
     def batches(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
         """Write a stream of record batches as `name`.parquet in constant memory; returns the number of rows."""
         path = self._path(f"{name}.parquet")
-        rows = 0
-        with pq.ParquetWriter(path, schema, compression="zstd", version="2.6") as writer:
-            for group in _regroup(schema, batches):
-                with explained(f"write {path}"):
-                    writer.write_table(group, row_group_size=ROW_GROUP)
-                rows += group.num_rows
+        with explained(f"write {path}"):
+            writer = pq.ParquetWriter(path, schema, compression="zstd", version="2.6")
+        try:
+            rows = sum(_write(writer, group, path) for group in _regroup(schema, batches))
+            with explained(f"write {path}"):
+                writer.close()
+        except BaseException:
+            with suppress(OSError):  # a full disk takes no footer either
+                writer.close()
+            raise
         self._close(path, rows, {field.name: str(field.type) for field in schema})
         return rows
 
@@ -56,6 +61,13 @@ class ArtifactWriter:
             os.fsync(file.fileno())
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self.files[path.name] = FileEntry(sha256=sha256, bytes=path.stat().st_size, rows=rows, columns=columns)
+
+
+def _write(writer: pq.ParquetWriter, group: pa.Table, path: Path) -> int:
+    """One row group more; an error of the disk is told apart from one of whoever made the rows."""
+    with explained(f"write {path}"):
+        writer.write_table(group, row_group_size=ROW_GROUP)
+    return int(group.num_rows)
 
 
 def _regroup(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
