@@ -5,11 +5,11 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run ui test check clean
+.PHONY: help run ui test check bench bench-scale clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 run: .venv/installed  ## Run the pipeline: the sample, or DATASET=movielens DATA=folder, or CONFIG=file.toml
 	@$(BIN)/rlmrec run $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data $(DATA)) \
@@ -26,6 +26,13 @@ check: .venv/installed-dev  ## Check format, style, types and the direction of i
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv/installed  ## Time every backbone and variant: DATA=folder, PEER=checkout of the authors' code
+	$(BIN)/python -m tests.benchmarks.training $(or $(DATA),../shared/data/rlmrec-amazon-book) \
+		$(if $(PEER),--peer $(PEER)) $(ARGS)
+
+bench-scale: .venv/installed  ## Train on synthetic graphs of 1, 2, 4 and 8 million edges
+	$(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 clean:  ## Remove the environment, caches and Prefect's state; artifacts stay
 	rm -rf .venv .rlmrec .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

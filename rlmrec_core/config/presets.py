@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]
+Protocol = Literal["tuned", "paper"]
 Value = int | float | bool
 
 _PAPER_SETS = ("amazon-book", "yelp", "steam")
@@ -117,10 +118,12 @@ _GENERAL: dict[str, dict[str, Value]] = {
 }
 
 
-def hyper_parameters(dataset: HyperPreset, backbone: str, variant: str) -> dict[str, Value]:
+def hyper_parameters(dataset: HyperPreset, backbone: str, variant: str, protocol: Protocol) -> dict[str, Value]:
     """Every hyper-parameter of a run by name: those of TrainConfig, and the backbone's own."""
     column = _PAPER_SETS.index(_STARTS_FROM.get(dataset, dataset))
     paper, tuned = _PAPER.get(backbone, {}), _TUNED.get(dataset, {}).get(backbone, {})
+    if protocol == "paper":
+        tuned = {}
     chosen: dict[str, Value] = {}
     for name in dict.fromkeys(("base", variant)):
         chosen |= _GENERAL.get(name, {}) | _column(paper.get(name, {}), column) | tuned.get(name, {})

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlmrec_core.config.presets import HyperPreset, Value, hyper_parameters
+from rlmrec_core.config.presets import HyperPreset, Protocol, Value, hyper_parameters
 from rlmrec_core.config.section import Section
 
 # The registry of backbones: a name here is a file of that name in rlmrec_core/backbones.
@@ -64,6 +64,10 @@ class TrainConfig(Section):
     )
     seeds: tuple[int, ...] = Field((2023,), min_length=1, description="One model is trained per seed")
     preset: HyperPreset = Field("amazon-book", description="Data set whose hyper-parameters are taken")
+    protocol: Protocol = Field(
+        "tuned",
+        description="paper: the values of RLMRec's experiments alone; tuned: ours over them where we searched",
+    )
     embedding_size: int = Field(32, ge=1, le=4096, description="Width d of the id embeddings")
     learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam")
     batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
@@ -97,7 +101,7 @@ class TrainConfig(Section):
 
         Raises pydantic.ValidationError if together they make no valid run.
         """
-        chosen = hyper_parameters(self.preset, backbone, variant)
+        chosen = hyper_parameters(self.preset, backbone, variant, self.protocol)
         own = {name: getattr(self, name) for name in _OVERRIDES}
         chosen |= {name: value for name, value in own.items() if value is not None}
         chosen |= self.backbone_settings.get(backbone, {})

@@ -82,6 +82,14 @@ def test_own_values_come_before_the_preset():
     assert (run.hyper, run.alignment.tau) == ({"edge_keep": 0.9, "n_layers": 4}, 0.7)
 
 
+@pytest.mark.parametrize(("backbone", "variant"), list(product(get_args(BackboneName), get_args(VariantName))))
+def test_the_paper_protocol_leaves_our_own_search_out(backbone, variant):
+    for ours, theirs in (("movielens", "amazon-book"), ("xrec-yelp", "yelp"), ("sample", "amazon-book")):
+        run = TrainConfig(preset=ours, protocol="paper").run(backbone, variant, 1)
+        assert run == TrainConfig(preset=theirs).run(backbone, variant, 1)
+    assert TrainConfig(preset="movielens", protocol="paper") != TrainConfig(preset="movielens")
+
+
 def test_bfloat16_is_part_of_aligned_runs_alone():
     plain, rounded = TrainConfig(), TrainConfig(align_bf16=True)
     assert plain.run("lightgcn", "base", 1) == rounded.run("lightgcn", "base", 1)
