@@ -188,8 +188,11 @@ class ArtifactStore:
             if self.is_local:
                 Path(self._root).mkdir(parents=True, exist_ok=True)
                 temporary = Path(f"{path}.{uuid.uuid4().hex}.tmp")
-                temporary.write_bytes(content)
-                temporary.replace(path)
+                try:
+                    temporary.write_bytes(content)
+                    temporary.replace(path)
+                finally:
+                    temporary.unlink(missing_ok=True)
             else:
                 self._fs.pipe_file(path, content)
         return path

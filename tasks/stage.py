@@ -1,7 +1,7 @@
 """What every stage does: key, lock, look in the store, compute, write."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ class StageResult:
     status: Literal["hit", "computed"]
     seconds: float
     rows: int
+    bytes: int
+    """Size of the artifact's files together."""
     labels: Mapping[str, Any] = field(default_factory=dict)
     """What tells artifacts of one stage apart; of a model: backbone, variant, seed."""
 
@@ -34,7 +36,12 @@ class StageResult:
         return " ".join([self.ref.stage, *map(str, self.labels.values())])
 
     def __str__(self) -> str:
-        return f"{self.title}: {self.status} in {self.seconds:.1f} s, {self.rows:,} rows"
+        return f"{self.title}: {self.account}"
+
+    @property
+    def account(self) -> str:
+        """Status, time, rows and size, in one line for people."""
+        return f"{self.status} in {self.seconds:.1f} s, {self.rows:,} rows, {self.bytes / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,9 @@ class Stage:
                     write(writer)
                 ref = ArtifactRef(self.name, self.key, store.url)
         seconds = round(time.monotonic() - started, 3)
-        return StageResult(ref, status, seconds, self._rows(store, ref), self.labels)
-
-    def _rows(self, store: ArtifactStore, ref: ArtifactRef) -> int:
-        files = store.manifest(ref).content.files
-        return sum(files[f"{name}.parquet"].rows or 0 for name in self.tables)
+        manifest = store.manifest(ref)
+        rows = sum(manifest.content.files[f"{name}.parquet"].rows or 0 for name in self.tables)
+        return StageResult(ref, status, seconds, rows, manifest.bytes, self.labels)
 
 
 def relevant(settings: BaseModel) -> dict[str, Any]:
@@ -88,8 +93,12 @@ def relevant(settings: BaseModel) -> dict[str, Any]:
     }
 
 
-def as_state(result: StageResult) -> StageResult | State[StageResult]:
-    """What a stage's task returns: the result, or for a hit a state that the UI shows as Cached."""
-    if result.status == "computed":
-        return result
-    return Completed(name="Cached", message=f"{result.ref} was in the store", data=result)
+def as_state(result: StageResult) -> State[StageResult]:
+    """How a stage's task or flow ends, for the UI: what it took, and as Cached where nothing was computed."""
+    return as_states([result], result)
+
+
+def as_states(results: Sequence[StageResult], data: Any) -> State[Any]:
+    """How a flow ends that made or found several artifacts; `data` is what its caller gets."""
+    name = "Cached" if all(result.status == "hit" for result in results) else "Completed"
+    return Completed(name=name, message="; ".join(map(str, results)), data=data)

@@ -49,7 +49,9 @@ def train(
         checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
         split = load_split(artifacts, prepare)
         semantic = _semantic(artifacts, embed) if embed else None
-        _write(out, fit(split, settings, semantic, checkpoint=checkpoint, on_epoch=_Narrator(settings)))
+        narrator = _Narrator(settings)
+        _write(out, fit(split, settings, semantic, checkpoint=checkpoint, on_epoch=narrator))
+        narrator.finish()
 
     result = stage.run(artifacts, write, force=force)
     _show_curve(artifacts, result)
@@ -69,16 +71,25 @@ def _write(out: ArtifactWriter, fitted: FitResult) -> None:
 
 
 class _Narrator:
-    """Tells how training goes: a bar that ends early when training does, and the best validation so far."""
+    """Tells how training goes: a bar, and the best validation so far."""
 
     def __init__(self, settings: RunSettings) -> None:
         title = f"{settings.backbone} {settings.variant} {settings.seed}"
         self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}")
-        self._best = 0.0
+        self._best, self._epochs = 0.0, 0
 
     def __call__(self, record: EpochRecord) -> None:
         self._best = max(self._best, (record.validation or {}).get(STOPPING_METRIC, 0.0))
-        self._progress(record.epoch + 1, record.max_epochs, f"validation {STOPPING_METRIC} {self._best:.4f}")
+        self._epochs = record.epoch + 1
+        self._progress(self._epochs, record.max_epochs, self._note)
+
+    @property
+    def _note(self) -> str:
+        return f"best validation {STOPPING_METRIC} {self._best:.4f}"
+
+    def finish(self) -> None:
+        """Fill the bar: training may have stopped early."""
+        self._progress(max(self._epochs, 1), max(self._epochs, 1), self._note)
 
 
 def _show_curve(artifacts: ArtifactStore, result: StageResult) -> None:

@@ -90,12 +90,13 @@ def test_of_two_runs_at_once_one_computes_and_the_other_waits(artifacts):
     assert work.calls == 1
 
 
-def test_a_hit_is_shown_as_cached(artifacts):
+def test_a_hit_is_shown_as_cached_and_both_say_what_they_took(artifacts):
     computed, hit = (stage().run(artifacts, Counting(), force=False) for _ in range(2))
-    assert as_state(computed) is computed
-    state = as_state(hit)
-    assert state.is_completed()
-    assert (state.name, state.result()) == ("Cached", hit)
+    states = [as_state(computed), as_state(hit)]
+    assert all(state.is_completed() for state in states)
+    assert [state.name for state in states] == ["Completed", "Cached"]
+    assert [state.result() for state in states] == [computed, hit]
+    assert "computed in" in states[0].message and "hit in" in states[1].message and "3 rows" in states[1].message
 
 
 def test_settings_that_do_not_matter_stay_out_of_the_key():
