@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run ui test check bench bench-scale clean
+.PHONY: help run ui test check bench bench-scale bench-ingest clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -33,6 +33,9 @@ bench: .venv/installed  ## Time every backbone and variant: DATA=folder, PEER=ch
 
 bench-scale: .venv/installed  ## Train on synthetic graphs of 1, 2, 4 and 8 million edges
 	$(BIN)/python -m tests.benchmarks.scale $(ARGS)
+
+bench-ingest: .venv/installed  ## Read and prepare 2 and 22 million generated reviews: 20 GB under /tmp, an hour at most
+	$(BIN)/python -m tests.benchmarks.ingest $(ARGS)
 
 clean:  ## Remove the environment, caches and Prefect's state; artifacts stay
 	rm -rf .venv .rlmrec .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
