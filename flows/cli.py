@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.artifacts import app as artifacts_app
+from flows.download import download
 from flows.services import Home, ServiceError
 from rlmrec_core.config import PipelineConfig, load_config
 from storage import ArtifactStore, StoreConfig, StoreError
@@ -24,6 +25,7 @@ app = typer.Typer(
     help="RLMRec as a pipeline: raw data in, recommendations out.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(artifacts_app, name="artifacts")
+app.command()(download)
 console = Console(highlight=False, soft_wrap=True)
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder or bucket of the artifacts")]
