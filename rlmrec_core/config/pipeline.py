@@ -92,6 +92,8 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "prepare": _READY_MADE,
         "item_profiles": {"domain": "businesses", "generator": "imported"},
         "user_profiles": {"domain": "businesses"},
+        # Chosen on validation: better than vectors of the extractive profiles of users (docs/benchmarks/xrec-yelp.md).
+        "embed": {"user_vectors": "item_mean"},
         "train": {"preset": "xrec-yelp"},
     },
 }

@@ -92,7 +92,10 @@ _STARTS_FROM = {"movielens": "amazon-book", "xrec-yelp": "yelp", "sample": "amaz
 _TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {
     "xrec-yelp": {
         # In-batch denominators: with 16,000 users those over all users cost four times as much.
-        "lightgcn": {"con": {"align_in_batch": True}},
+        "lightgcn": {
+            "con": {"align_in_batch": True},
+            "gen": {"n_layers": 3, "weight_decay": 1e-7, "align_weight": 0.01, "align_tau": 0.2, "mask_ratio": 0.02},
+        },
     },
     "movielens": {
         "lightgcn": {
