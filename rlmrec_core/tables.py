@@ -109,6 +109,8 @@ PROFILES = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("attempts", pa.int32()),
         pa.field("source_hash", pa.string()),
+        # What each piece of the source hashes to (generator llm): a refresh sees how much of it changed.
+        pa.field("source_parts", pa.list_(pa.binary(8))),
     ]
 )
 METRICS = pa.schema(

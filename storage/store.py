@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from storage.errors import StoreError, Unreachable, explained
 from storage.files import StoreConfig, is_local, open_files
-from storage.keys import checked_file, checked_key, checked_stage
+from storage.keys import artifact_key, checked_file, checked_key, checked_stage
 from storage.manifest import MANIFEST, ArtifactRef, Content, Manifest, Run
 from storage.writer import ArtifactWriter
 
@@ -127,6 +127,8 @@ class ArtifactStore:
     ) -> Iterator[ArtifactWriter]:
         """Write an artifact; it appears whole when the block ends well, and not at all when it does not.
 
+        One that the block calls unfinished gets a key of its own: it serves those who were handed it, and whoever looks
+        for `key` does not find it and makes the whole.
         To be used by one process at a time for each key: inside `lock` where there may be others.
         Raises StoreError when the disk is full or the store may not be written.
         """
@@ -135,8 +137,12 @@ class ArtifactStore:
         with self._temporary_folder(f"{stage}-{key}") as folder:
             writer = ArtifactWriter(folder)
             yield writer
+            if writer.unfinished:
+                config = {**config, "unfinished": writer.unfinished}
+                ref = ArtifactRef(stage, artifact_key(stage, version, config, inputs), self.url)
+            writer.key = ref.key
             content = Content(
-                stage=stage, key=key, version=version, config=dict(config), inputs=dict(inputs),
+                stage=stage, key=ref.key, version=version, config=dict(config), inputs=dict(inputs),
                 files=writer.files, libraries={name: library_version(name) for name in _LIBRARIES},
             )  # fmt: skip
             with explained(f"publish {ref} in {self.url}"):

@@ -23,6 +23,10 @@ class ArtifactWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.files: dict[str, FileEntry] = {}
+        self.unfinished: str | None = None
+        """What the artifact lacks and a later run may add, in words that tell one such gap from another."""
+        self.key = ""
+        """The key it was published under; known when the writing has ended."""
 
     def table(self, name: str, table: pa.Table) -> int:
         """Write a table as `name`.parquet; returns its number of rows."""

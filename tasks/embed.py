@@ -7,10 +7,10 @@ from rlmrec_core.config import EmbedConfig
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.corpus import train_corpus
-from tasks.profiles import show_costs
+from tasks.profiles import account_of, show_costs
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="embed", **UNCACHED)
@@ -37,9 +37,11 @@ def embed(
             config,
             ledger=artifacts.ledger_path,
             progress=report.Progress("embed-progress", "embedded texts"),
+            account=account_of(stage.name, stage.key),
         )
         out.table("items", result.items)
         out.table("users", result.users)
+        out.unfinished = result.unfinished
         show_costs(stage.name, result.report)
 
     return as_state(stage.run(artifacts, write, force=force))

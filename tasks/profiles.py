@@ -1,4 +1,4 @@
-"""What the two profile stages share: the key, the imported profiles and the report."""
+"""What the two profile stages share: the key, the imported profiles, the costs and the audit."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -14,27 +14,46 @@ from tasks.stage import Stage, StageResult, relevant
 Side = Literal["item", "user"]
 
 
-def profile_stage(side: Side, version: int, config: ProfileConfig, inputs: Mapping[str, ArtifactRef]) -> Stage:
+def profile_stage(side: Side, version: int, config: ProfileConfig, inputs: Mapping[str, str]) -> Stage:
     """The stage that profiles one side; its key covers the text of the prompt templates."""
-    settings = {**relevant(config), "prompts": prompt_digest(config, side)}
-    return Stage(f"{side}_profiles", version, ("profiles",), settings, {name: ref.key for name, ref in inputs.items()})
+    return Stage(f"{side}_profiles", version, ("profiles",), profile_settings(side, config), dict(inputs))
+
+
+def profile_settings(side: Side, config: ProfileConfig) -> dict[str, Any]:
+    """What one side's profiles depend on besides their inputs."""
+    return {**relevant(config), "prompts": prompt_digest(config, side)}
 
 
 def run_profiles(
     stage: Stage,
     artifacts: ArtifactStore,
-    compute: Callable[[report.Progress], ProfileResult],
+    compute: Callable[[report.Progress, str], ProfileResult],
+    audit: Callable[[pa.Table], Mapping[str, Any]],
     *,
     force: bool,
 ) -> StageResult:
-    """The profiles, with a progress bar while they are written and their cost afterwards."""
+    """The profiles, with a progress bar while they are written, and their costs and an audit afterwards.
+
+    compute: given the progress bar and the ledger's account. Profiles that could not be had leave the artifact
+    unfinished: it says so, and the next run, which finds no finished one, asks for those alone.
+    """
 
     def write(out: ArtifactWriter) -> None:
-        result = compute(report.Progress(f"{stage.name}-progress", stage.name.replace("_", " ")))
-        out.table("profiles", result.table)
+        progress = report.Progress(f"{stage.name}-progress", stage.name.replace("_", " "))
+        result = compute(progress, account_of(stage.name, stage.key))
+        out.batches("profiles", result.schema, result.batches())
+        out.unfinished = result.unfinished
         show_costs(stage.name, result.report)
 
-    return stage.run(artifacts, write, force=force)
+    result = stage.run(artifacts, write, force=force)
+    if result.status == "computed":
+        show_audit(stage.name, audit(artifacts.table(result.ref, "profiles", ["id", "summarization"])))
+    return result
+
+
+def account_of(stage: str, key: str) -> str:
+    """The name under which the ledger counts what making one artifact costs, over all the runs that it takes."""
+    return f"{stage}/{key[:16]}"
 
 
 def imported_profiles(artifacts: ArtifactStore, ingest: ArtifactRef, side: Side) -> pa.Table:
@@ -43,6 +62,25 @@ def imported_profiles(artifacts: ArtifactStore, ingest: ArtifactRef, side: Side)
 
 
 def show_costs(stage: str, costs: Mapping[str, Any]) -> None:
-    """Calls, tokens and dollars of a stage, as a table."""
-    rows = [{"what": name, "value": value} for name, value in costs.items()]
+    """Calls, tokens, dollars, faults and latencies of a stage, as a table."""
+    rows = [{"what": name, "value": value} for name, value in flat(costs).items()]
     report.show_table(f"{stage}-cost", rows, f"What {stage.replace('_', ' ')} took")
+
+
+def show_audit(stage: str, figures: Mapping[str, Any]) -> None:
+    """How good the profiles are, and a few of them to read."""
+    sample = figures.get("sample", [])
+    rows = [
+        {"figure": name, "value": value}
+        for name, value in flat({k: v for k, v in figures.items() if k != "sample"}).items()
+    ]
+    page = f"{report.markdown_table(rows)}\n\n{report.markdown_table(sample)}"
+    report.show_markdown(f"{stage}-audit", page, f"How good {stage.replace('_', ' ')} are")
+
+
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A tree of figures as one level: `a.b`."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return leaves

@@ -29,6 +29,10 @@ class StageResult:
     """Size of the artifact's files together."""
     labels: Mapping[str, Any] = field(default_factory=dict)
     """What tells artifacts of one stage apart; of a model: backbone, variant, seed."""
+    unfinished: str | None = None
+    """What the artifact lacks; the next run tries again."""
+    wanted: str = ""
+    """The key that was asked for; an unfinished artifact has another one."""
 
     @property
     def title(self) -> str:
@@ -41,7 +45,8 @@ class StageResult:
     @property
     def account(self) -> str:
         """Status, time, rows and size, in one line for people."""
-        return f"{self.status} in {self.seconds:.1f} s, {self.rows:,} rows, {self.bytes / 1e6:.1f} MB"
+        lacking = f", INCOMPLETE ({self.unfinished}): the next run tries again" if self.unfinished else ""
+        return f"{self.status} in {self.seconds:.1f} s, {self.rows:,} rows, {self.bytes / 1e6:.1f} MB{lacking}"
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,12 @@ class Stage:
                     self.name, self.key, version=self.version, config=self.config, inputs=self.inputs
                 ) as writer:
                     write(writer)
-                ref = ArtifactRef(self.name, self.key, store.url)
+                ref = ArtifactRef(self.name, writer.key, store.url)
         seconds = round(time.monotonic() - started, 3)
         manifest = store.manifest(ref)
         rows = sum(manifest.content.files[f"{name}.parquet"].rows or 0 for name in self.tables)
-        return StageResult(ref, status, seconds, rows, manifest.bytes, self.labels)
+        unfinished = manifest.content.config.get("unfinished")
+        return StageResult(ref, status, seconds, rows, manifest.bytes, self.labels, unfinished, self.key)
 
 
 def relevant(settings: BaseModel) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from rlmrec_core.config.section import Section
+from rlmrec_core.llm.capabilities import ServerKind
 
 Domain = Literal["books", "businesses", "games", "movies", "generic"]
 GeneratorName = Literal["extractive", "llm", "imported"]
@@ -20,14 +21,35 @@ class MissingSetting(ValueError):
 class LlmConfig(Section):
     """An OpenAI-compatible chat server. The key comes from the environment variable OPENAI_API_KEY, never from here."""
 
-    KEYLESS: ClassVar[frozenset[str]] = frozenset({"concurrency", "timeout_seconds"})
+    KEYLESS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "server", "mode", "concurrency", "timeout_seconds", "deadline_seconds",
+            "budget_usd", "price_in", "price_out", "batch_requests", "batch_poll_seconds",
+        }
+    )  # fmt: skip
 
     model: str | None = Field(None, description="Model name; none takes RLMREC_LLM_MODEL from the environment")
     base_url: str | None = Field(None, description="Server address; none takes OPENAI_BASE_URL, else OpenAI itself")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature")
     max_output_tokens: int = Field(400, ge=16, le=16_000, description="Cap on the answer, in tokens")
-    concurrency: int = Field(8, ge=1, le=512, description="Requests in flight at once")
-    timeout_seconds: float = Field(60.0, gt=0, description="Time allowed for one request, in seconds")
+    server: ServerKind = Field("auto", description="What kind of server it is; auto finds out by asking")
+    mode: Literal["online", "batch"] = Field(
+        "online", description="batch uses the batch endpoint: up to a day, about half the price"
+    )
+    concurrency: int = Field(32, ge=1, le=512, description="Most requests in flight at once; a server may allow fewer")
+    timeout_seconds: float = Field(60.0, gt=0, description="Time allowed for one answer, in seconds")
+    deadline_seconds: float = Field(
+        900.0, gt=0, description="Time allowed for one request with all its waiting and retries, in seconds"
+    )
+    budget_usd: float | None = Field(
+        None, ge=0, description="Most that this stage's artifact may cost, interrupted runs included, in US dollars"
+    )
+    price_in: float | None = Field(
+        None, ge=0, description="US dollars per million tokens read; none uses the price table"
+    )
+    price_out: float | None = Field(None, ge=0, description="US dollars per million tokens written")
+    batch_requests: int = Field(20_000, ge=1, le=50_000, description="mode batch: most requests in one batch")
+    batch_poll_seconds: float = Field(30.0, gt=0, description="mode batch: time between two looks, in seconds")
 
     def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
         """These settings with model and address taken from the environment where they are left open.
@@ -59,6 +81,12 @@ class ProfileConfig(Section):
     )
     max_words: int = Field(170, ge=20, le=1000, description="Limit of the summarization, in words")
     seed: int = Field(2023, ge=0, description="Seed of the sampling of reviews")
+    fallback: Literal["none", "extractive"] = Field(
+        "none", description="llm: what takes the place of a profile that could not be had; always labelled"
+    )
+    refresh_threshold: int = Field(
+        1, ge=1, le=100, description="llm: new or changed interactions from which a refresh asks about a user again"
+    )
     llm: LlmConfig = Field(LlmConfig(), description="The model server (generator llm)")
 
     def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
@@ -66,12 +94,16 @@ class ProfileConfig(Section):
 
         Take a stage's key from these. Raises MissingSetting as `LlmConfig.resolved`.
         """
-        llm = self.llm.resolved(environment) if self.generator == "llm" else LlmConfig()
-        return self.model_copy(update={"llm": llm})
+        if self.generator == "llm":
+            return self.model_copy(update={"llm": self.llm.resolved(environment)})
+        plain = ProfileConfig()
+        return self.model_copy(update={name: getattr(plain, name) for name in ("llm", "fallback", "refresh_threshold")})
 
 
 class EmbedConfig(Section):
     """How profiles become semantic vectors (RLMRec, section 3.2)."""
+
+    KEYLESS: ClassVar[frozenset[str]] = frozenset({"server", "concurrency", "budget_usd", "price_in"})
 
     encoder: Literal["minilm", "sentence-transformers", "openai"] = Field(
         "minilm", description="minilm runs offline on the CPU"
@@ -79,6 +111,14 @@ class EmbedConfig(Section):
     model: str | None = Field(None, description="Model name for sentence-transformers or openai")
     base_url: str | None = Field(
         None, description="openai: server address; none takes OPENAI_BASE_URL, else OpenAI itself"
+    )
+    server: ServerKind = Field("auto", description="openai: what kind of server it is")
+    concurrency: int = Field(4, ge=1, le=128, description="openai: most requests in flight at once")
+    budget_usd: float | None = Field(
+        None, ge=0, description="openai: most that the vectors may cost, interrupted runs included, in US dollars"
+    )
+    price_in: float | None = Field(
+        None, ge=0, description="openai: US dollars per million tokens; none uses the price table"
     )
     embed_source: EmbedSource = Field(
         "profile", description="Text to embed; the paper embeds the profile's summarization"

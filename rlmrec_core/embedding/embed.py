@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.embedding.encoder import Encoder, Progress, Vectors, unit_rows
+from rlmrec_core.embedding.neighbours import neighbours
 from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.profiles import summarizations
@@ -21,12 +22,14 @@ from rlmrec_core.tables import vectors_table
 class EmbedResult:
     """items, users: (id, vector) by id, with encoder, digest and split_hash in the schema's metadata.
 
-    report: encoder, counts of texts, of missing ones and what was done about them, tokens, seconds; plain JSON.
+    report: encoder, counts of texts, of missing ones and what was done about them, tokens, seconds, neighbours and what
+    a server took; plain JSON. unfinished: how many texts another run may embed; None if none.
     """
 
     items: pa.Table
     users: pa.Table
     report: dict[str, Any]
+    unfinished: str | None = None
 
 
 def embed(
@@ -37,12 +40,14 @@ def embed(
     *,
     ledger: Path,
     progress: Progress,
+    account: str = "embed",
 ) -> EmbedResult:
     """Unit vectors of every item and user, float32.
 
     A user without a text takes the normalised mean of the train items' vectors, as all users do with user_vectors =
     item_mean. An item without a text, or a user whose items have none either, keeps a zero row: it stands for "no
-    semantics", and alignment leaves it out. The report counts both. Equal texts are embedded once.
+    semantics", and alignment leaves it out. So does whoever's text could not be embedded. The report counts all.
+    Equal texts are embedded once. account: the name under which the ledger counts what this costs.
     Raises SplitLeakage if the profiles come from another split, MissingSetting if model or key is missing.
     """
     started = time.monotonic()
@@ -51,12 +56,12 @@ def embed(
     user_text: Texts = [None] * corpus.n_users
     if config.user_vectors == "profile":
         user_text = user_texts(corpus, summarizations(user_profiles, corpus), config.embed_source)
-    encoder = _encoder(config, ledger)
+    encoder = _encoder(config, ledger, account)
     distinct = sorted({text for text in [*item_text, *user_text] if text})
     encoded = encoder.encode(distinct, progress)
     row_of = {text: row for row, text in enumerate(distinct)}
     items, users = (_gather(texts, row_of, encoded.vectors) for texts in (item_text, user_text))
-    without = np.array([text is None for text in user_text], dtype=bool)
+    without = ~users.any(axis=1)
     users[without] = _item_means(corpus, items)[without]
     report = {
         "encoder": encoder.name,
@@ -64,17 +69,22 @@ def embed(
         "texts": len(distinct),
         "tokens": encoded.tokens,
         "truncated": encoded.truncated,
+        "texts_failed": encoded.failed,
         "items_without_text": item_text.count(None),
+        "items_without_vector": int((~items.any(axis=1)).sum()),
         "users_from_items": int((without & users.any(axis=1)).sum()),
         "users_without_vector": int((~users.any(axis=1)).sum()),
+        "neighbours": neighbours(corpus, items),
         "seconds": round(time.monotonic() - started, 3),
+        **encoder.report(),
     }
     metadata = {"encoder": encoder.name, "digest": encoder.digest, "split_hash": corpus.split_hash}
     item_table, user_table = (vectors_table(vectors).replace_schema_metadata(metadata) for vectors in (items, users))
-    return EmbedResult(item_table, user_table, report)
+    unfinished = f"{encoded.failed} texts" if encoded.failed else None
+    return EmbedResult(item_table, user_table, report, unfinished)
 
 
-def _encoder(config: EmbedConfig, ledger: Path) -> Encoder:
+def _encoder(config: EmbedConfig, ledger: Path, account: str) -> Encoder:
     """The encoder that resolved settings name; imported here, because loading their libraries takes seconds."""
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
@@ -86,7 +96,7 @@ def _encoder(config: EmbedConfig, ledger: Path) -> Encoder:
         return NamedEncoder(str(config.model))
     from rlmrec_core.embedding.remote import RemoteEncoder
 
-    return RemoteEncoder(str(config.model), config.base_url, ledger, config.batch_tokens)
+    return RemoteEncoder(config, ledger, account)
 
 
 def _gather(texts: Texts, row_of: dict[str, int], vectors: Vectors) -> Vectors:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors: (n, d) float32, unit rows. tokens: read in all. truncated: texts longer than the model reads."""
+    """vectors: (n, d) float32, unit rows, zero where a text could not be embedded. tokens: read in all.
+
+    truncated: texts longer than the model reads. failed: texts with a zero row, which another run may embed.
+    """
 
     vectors: Vectors
     tokens: int
     truncated: int
+    failed: int = 0
 
 
 class Encoder(Protocol):
@@ -33,6 +37,10 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
         """Vectors of non-empty texts, in their order; progress(done, total) is called now and then."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """What a server was asked and paid; empty for a model of one's own."""
         ...
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,10 @@ class MiniLM:
         self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._batch_tokens = batch_tokens or _BATCH_TOKENS
         self._workers = workers or len(os.sched_getaffinity(0))
+
+    def report(self) -> dict[str, Any]:
+        """Nothing was asked or paid."""
+        return {}
 
     def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
         """Vectors of texts in their order, (n, 384). A text over 256 tokens is cut and counted."""

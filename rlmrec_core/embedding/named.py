@@ -24,6 +24,10 @@ class NamedEncoder:
             digest.update(part.encode() + tensor.cpu().float().numpy().tobytes())
         self.digest = digest.hexdigest()
 
+    def report(self) -> dict[str, Any]:
+        """Nothing was asked or paid."""
+        return {}
+
     def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
         """Vectors of texts in their order; a text over the model's own limit is cut and counted."""
         found, lengths = [], np.zeros(0, np.int64)

@@ -1,94 +1,147 @@
-"""Embeddings from an OpenAI-compatible server; every vector is paid for once."""
+"""Embeddings from an OpenAI-compatible server, by the same desk as profiles; every vector is paid for once."""
 
 import asyncio
+import fcntl
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rlmrec_core.config.text import EmbedConfig, MissingSetting
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
-from rlmrec_core.profiling.answers import BrokenAnswer
-from rlmrec_core.profiling.client import Server
-from rlmrec_core.profiling.ledger import Ledger, open_ledger
-from rlmrec_core.profiling.sources import sha256_of
-from rlmrec_core.profiling.tokens import TokenCounter
-from rlmrec_core.profiling.workers import work_through
+from rlmrec_core.llm.calls import Call, sha256_of
+from rlmrec_core.llm.desk import Desk, Purse
+from rlmrec_core.llm.errors import BrokenAnswer, ContextTooLong, RequestFailed, RequestRejected
+from rlmrec_core.llm.lane import Lane
+from rlmrec_core.llm.ledger import Ledger, open_ledger
+from rlmrec_core.llm.meter import Meter
+from rlmrec_core.llm.prices import find_price
+from rlmrec_core.llm.server import Server
+from rlmrec_core.llm.tokens import TokenCounter
+from rlmrec_core.llm.workers import in_order
 
 _KEY_VERSION = 1
 _MAX_INPUTS = 2048  # texts in one request, OpenAI's limit
 _MAX_TOKENS = 8191  # tokens in one text, OpenAI's limit
 _BATCH_TOKENS = 100_000
-_CONCURRENCY, _TIMEOUT_SECONDS = 4, 120.0
+_TIMEOUT_SECONDS = 120.0
 
 
 class RemoteEncoder:
     """A model behind `/embeddings`; key from OPENAI_API_KEY."""
 
-    def __init__(self, model: str, base_url: str | None, ledger: Path, batch_tokens: int | None = None) -> None:
-        self.name = model
-        self.digest = sha256_of([_KEY_VERSION, "embedding", base_url, model])
-        self._base_url = base_url
-        self._ledger = ledger
-        self._counter = TokenCounter.for_model(model)
-        self._batch_tokens = batch_tokens or _BATCH_TOKENS
+    def __init__(self, config: EmbedConfig, ledger: Path, account: str = "embed") -> None:
+        """config: resolved. Raises MissingSetting if there is a budget and no price to measure it with."""
+        self.name = str(config.model)
+        self.digest = sha256_of([_KEY_VERSION, "embedding", config.base_url, self.name])
+        self._config, self._path = config, ledger
+        self._counter = TokenCounter.for_model(self.name)
+        price = find_price(self.name, config.base_url, (config.price_in, 0.0))
+        if config.budget_usd is not None and price is None:
+            raise MissingSetting(f"the price of {self.name} is unknown, so no budget can hold: set embed.price_in")
+        self._purse = Purse(account, price, config.budget_usd)
+        self._meter = Meter()
+        self._spent: dict[str, Any] = {}
 
     def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
         """Vectors of texts in their order, those known from the ledger without a call.
 
-        Raises MissingSetting without a key, RequestFailed or ServerRefused where a batch cannot be had.
+        A text that the server will not embed has a zero row and is counted. Raises MissingSetting without a key,
+        RunStopped if the server stops the run.
         """
         lengths = [self._counter.count(text) for text in texts]
         fitting = [
             self._counter.cut(text, _MAX_TOKENS) if length > _MAX_TOKENS else text
             for text, length in zip(texts, lengths, strict=True)
         ]
-        with open_ledger(self._ledger) as ledger:
-            vectors = asyncio.run(self._all(fitting, lengths, ledger, progress))
+        # Two runs that embed the same texts would cut them into different requests: one waits for the other.
+        with _alone(self._path, self.digest), open_ledger(self._path) as ledger:
+            vectors, failed = asyncio.run(self._all(fitting, lengths, ledger, progress))
+            self._spent = ledger.account(self._purse.account)
         truncated = sum(length > _MAX_TOKENS for length in lengths)
-        return Encoded(unit_rows(vectors), sum(min(length, _MAX_TOKENS) for length in lengths), truncated)
+        tokens = sum(min(length, _MAX_TOKENS) for length in lengths)
+        return Encoded(unit_rows(vectors), tokens, truncated, failed)
 
-    async def _all(self, texts: list[str], lengths: list[int], ledger: Ledger, progress: Progress) -> Vectors:
+    def report(self) -> dict[str, Any]:
+        """Calls, faults, latencies and what the ledger says of the account; plain JSON."""
+        return {**self._meter.report(), "ledger": self._spent}
+
+    async def _all(
+        self, texts: list[str], lengths: list[int], ledger: Ledger, progress: Progress
+    ) -> tuple[Vectors, int]:
+        await self._catch_up(ledger)
         keys = [sha256_of([self.digest, text]) for text in texts]
-        found: dict[int, Vectors] = {}
-        for place, key in enumerate(keys):
-            if (known := ledger.vector(key)) is not None:
-                found[place] = np.frombuffer(known, np.float32)
-        missing = [place for place in range(len(texts)) if place not in found]
-        progress(len(found), len(texts))
-        async with Server(self._base_url, _TIMEOUT_SECONDS) as server:
+        missing = [place for place, key in enumerate(keys) if ledger.vector(key) is None]
+        done = len(texts) - len(missing)
+        progress(done, len(texts))
+        settings = self._config
+        async with Server(settings.base_url, self.name, _TIMEOUT_SECONDS, settings.server) as server:
+            desk = Desk(server, ledger, Lane(settings.concurrency), self._purse, meter=self._meter)
+            asking = _Batches(desk, self.name, texts, keys, lengths)
+            async for size in in_order(self._batches(missing, lengths), asking.embed, settings.concurrency):
+                done += size
+                progress(done, len(texts))
+        return _gathered(ledger, keys)
 
-            async def embed(batch: list[int]) -> None:
-                vectors = await self._batch(server, ledger, [texts[place] for place in batch])
-                ledger.keep_vectors([(keys[p], v.tobytes()) for p, v in zip(batch, vectors, strict=True)])
-                found.update(zip(batch, vectors, strict=True))
-                progress(len(found), len(texts))
-
-            await work_through(self._batches(missing, lengths), embed, _CONCURRENCY)
-        return _stacked([found[place] for place in range(len(texts))])
-
-    async def _batch(self, server: Server, ledger: Ledger, texts: list[str]) -> Vectors:
-        body = {"model": self.name, "input": texts}
-        key = sha256_of([self.digest, texts])
-
-        def keep(raw: bytes) -> Vectors:
-            ledger.answered(key, raw)
-            return read_embeddings(raw, len(texts))
-
-        return await server.embeddings(body, keep, lambda: ledger.sent(key, self.name))
+    async def _catch_up(self, ledger: Ledger) -> None:
+        """Read the answers that arrived before an earlier run died."""
+        for key, parts, body in ledger.unread("embeddings", self.name):
+            keys = json.loads(parts)
+            try:
+                await _keep(ledger, key, keys, read_embeddings(body, len(keys)))
+            except BrokenAnswer as error:
+                ledger.concluded(key, "failed", str(error))
 
     def _batches(self, places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
         batch: list[int] = []
         tokens = 0
         for place in places:
             length = min(lengths[place], _MAX_TOKENS)
-            if batch and (len(batch) == _MAX_INPUTS or tokens + length > self._batch_tokens):
+            if batch and (len(batch) == _MAX_INPUTS or tokens + length > (self._config.batch_tokens or _BATCH_TOKENS)):
                 yield batch
                 batch, tokens = [], 0
             batch.append(place)
             tokens += length
         if batch:
             yield batch
+
+
+class _Batches:
+    """Embeds batches of texts, and their halves where the server will not take the whole."""
+
+    def __init__(self, desk: Desk, model: str, texts: list[str], keys: list[str], lengths: list[int]) -> None:
+        self._desk, self._model, self._texts, self._keys, self._lengths = desk, model, texts, keys, lengths
+
+    async def embed(self, places: list[int]) -> int:
+        """Have the vectors of these texts in the ledger, as far as they can be had; returns how many texts."""
+        call = self._call(places)
+        try:
+            vectors = await self._desk.answer(call, lambda body: read_embeddings(body, len(places)))
+        except (RequestRejected, ContextTooLong):
+            if len(places) > 1:
+                middle = len(places) // 2
+                await self.embed(places[:middle])
+                await self.embed(places[middle:])
+        except RequestFailed:
+            pass  # counted as missing; the next run tries again
+        else:
+            await _keep(self._desk.ledger, call.key, call.parts, vectors)
+        return len(places)
+
+    def _call(self, places: list[int]) -> Call:
+        texts, keys = [self._texts[p] for p in places], tuple(self._keys[p] for p in places)
+        tokens = sum(min(self._lengths[p], _MAX_TOKENS) for p in places)
+        most = sum(len(text.encode()) + 1 for text in texts)
+        body = {"model": self._model, "input": texts}
+        return Call(sha256_of(["embeddings", keys]), "embeddings", self._model, body, tokens, most, parts=keys)
+
+
+async def _keep(ledger: Ledger, key: str, parts: Sequence[str], vectors: Vectors) -> None:
+    await ledger.keep_vectors([(part, vector.tobytes()) for part, vector in zip(parts, vectors, strict=True)])
+    ledger.concluded(key, "validated")
 
 
 def read_embeddings(raw: bytes, n: int) -> Vectors:
@@ -110,7 +163,27 @@ def read_embeddings(raw: bytes, n: int) -> Vectors:
     return vectors
 
 
-def _stacked(vectors: list[Vectors]) -> Vectors:
-    if len(sizes := {vector.shape for vector in vectors}) > 1:
-        raise BrokenAnswer(f"embeddings of different sizes {sorted(sizes)}: the model behind this name has changed")
-    return np.stack(vectors)
+def _gathered(ledger: Ledger, keys: Sequence[str]) -> tuple[Vectors, int]:
+    """The vectors of all keys, (n, d), zero where there is none, and how many those are. Raises BrokenAnswer."""
+    size = next((len(found) // 4 for key in keys if (found := ledger.vector(key))), 1)
+    vectors = np.zeros((len(keys), size), np.float32)
+    failed = 0
+    for place, key in enumerate(keys):
+        if (found := ledger.vector(key)) is None:
+            failed += 1
+        elif len(found) != 4 * size:
+            raise BrokenAnswer(
+                f"embeddings of different sizes, {size} and {len(found) // 4}: the model behind this name has changed"
+            )
+        else:
+            vectors[place] = np.frombuffer(found, np.float32)
+    return vectors, failed
+
+
+@contextmanager
+def _alone(ledger: Path, digest: str) -> Iterator[None]:
+    """Held by one process at a time for each model; the kernel frees it when its holder dies."""
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.with_name(f"{ledger.name}.{digest[:16]}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,6 +1,6 @@
 """Which text of an item or a user is embedded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rlmrec_core.config.text import EmbedSource
 from rlmrec_core.profiling.corpus import TrainCorpus
@@ -10,7 +10,7 @@ _MOST_TITLES = 30  # titles of one user's items; encoders read little more
 Texts = list[str | None]
 
 
-def item_texts(corpus: TrainCorpus, profiles: Texts, source: EmbedSource) -> Texts:
+def item_texts(corpus: TrainCorpus, profiles: Sequence[str | None], source: EmbedSource) -> Texts:
     """The text of each item, None where it has none.
 
     profile: its summarization. title: its title. raw: title, attributes and description as they came, or its train
@@ -25,7 +25,7 @@ def item_texts(corpus: TrainCorpus, profiles: Texts, source: EmbedSource) -> Tex
     return [_joined(write[source](item)) for item in range(corpus.n_items)]
 
 
-def user_texts(corpus: TrainCorpus, profiles: Texts, source: EmbedSource) -> Texts:
+def user_texts(corpus: TrainCorpus, profiles: Sequence[str | None], source: EmbedSource) -> Texts:
     """The text of each user, None where there is none.
 
     profile: the summarization. title: titles of train items. raw: the user's own train reviews, or those titles where

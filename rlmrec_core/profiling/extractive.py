@@ -6,19 +6,22 @@ in common first, then their most central and diverse sentences. Nothing is rando
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import log1p
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.rows import ProfileRow
 from rlmrec_core.profiling.sentences import centrality, fit_tfidf, select, split_sentences, split_statements, support
 from rlmrec_core.profiling.sources import ItemSource, UserSource, item_sources, source_hash, user_sources
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 Attribute = tuple[str, str]
 
@@ -46,24 +49,36 @@ class _Sentences:
 def extract_items(corpus: TrainCorpus, *, max_words: int, seed: int) -> Iterator[ProfileRow]:
     """One row per item, by id."""
 
-    def sources() -> Iterator[ItemSource]:
-        return item_sources(corpus, max_reviews=_MOST_TEXTS, seed=seed)
-
-    tfidf = fit_tfidf(s for source in sources() for review in source.reviews for s in split_statements(review))
-    for source in sources():
-        yield _item_row(source, tfidf, max_words)
+    return map(item_extractor(corpus, max_words=max_words, seed=seed), _all_items(corpus, seed))
 
 
 def extract_users(
     corpus: TrainCorpus, item_profiles: Sequence[str | None], *, max_words: int, seed: int
 ) -> Iterator[ProfileRow]:
     """One row per user, by id. item_profiles: the summarization of each item, None where it has none."""
-    writer = _UserWriter(corpus, item_profiles, max_words)
-    for source in user_sources(corpus, item_profiles, max_items=_MOST_TEXTS, seed=seed):
-        yield writer.row(source)
+    write = user_extractor(corpus, item_profiles, max_words=max_words)
+    return map(write, user_sources(corpus, item_profiles, max_items=_MOST_TEXTS, seed=seed))
 
 
-def _item_row(source: ItemSource, tfidf: TfidfVectorizer | None, max_words: int) -> ProfileRow:
+def item_extractor(corpus: TrainCorpus, *, max_words: int, seed: int) -> Callable[[ItemSource], ProfileRow]:
+    """Writes one item's profile; what the items share is computed here."""
+    reviews = (review for source in _all_items(corpus, seed) for review in source.reviews)
+    tfidf = fit_tfidf(sentence for review in reviews for sentence in split_statements(review))
+    return lambda source: _item_row(source, tfidf, max_words)
+
+
+def user_extractor(
+    corpus: TrainCorpus, item_profiles: Sequence[str | None], *, max_words: int
+) -> Callable[[UserSource], ProfileRow]:
+    """Writes one user's profile; what the users share is computed here."""
+    return _UserWriter(corpus, item_profiles, max_words).row
+
+
+def _all_items(corpus: TrainCorpus, seed: int) -> Iterator[ItemSource]:
+    return item_sources(corpus, max_reviews=_MOST_TEXTS, seed=seed)
+
+
+def _item_row(source: ItemSource, tfidf: "TfidfVectorizer | None", max_words: int) -> ProfileRow:
     if source.is_empty:
         return ProfileRow(source.id, "extractive", "missing", error="no title, description, attribute or train review")
     budget = _Budget(max_words)
@@ -119,7 +134,7 @@ def _single(attributes: Sequence[Attribute]) -> list[Attribute]:
     return [(name, part) for name, value in attributes for part in value.split(", ")]
 
 
-def _borne_out(reviews: Sequence[str], tfidf: TfidfVectorizer | None, words: int, alone: bool) -> list[str]:
+def _borne_out(reviews: Sequence[str], tfidf: "TfidfVectorizer | None", words: int, alone: bool) -> list[str]:
     """Review sentences that at least two reviews support; the most central ones if there are none and no other text."""
     pairs = [(text, place) for place, review in enumerate(reviews) for text in dict.fromkeys(split_statements(review))]
     if not pairs:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from rlmrec_core.llm.calls import sha256_of
 from rlmrec_core.profiling.rows import ProfileRow
-from rlmrec_core.profiling.sources import sha256_of
 from rlmrec_core.tables import IMPORTED_PROFILES, check
 
 

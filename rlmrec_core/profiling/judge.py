@@ -1,6 +1,6 @@
 """What to make of an answer: a profile, another question, or the end."""
 
-from rlmrec_core.profiling.answers import ChatAnswer
+from rlmrec_core.llm.answers import ChatAnswer
 from rlmrec_core.profiling.parser import Profile, RejectedAnswer, parse_profile
 from rlmrec_core.profiling.requests import ChatRequest
 

@@ -1,57 +1,74 @@
 """Profiles of all items or all users, by the generator that the settings name."""
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import cast, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.profiling.asking import Asking
 from rlmrec_core.profiling.corpus import SplitLeakage, TrainCorpus
-from rlmrec_core.profiling.extractive import extract_items, extract_users
+from rlmrec_core.profiling.extractive import extract_items, extract_users, item_extractor, user_extractor
 from rlmrec_core.profiling.imported import imported_rows
-from rlmrec_core.profiling.llm import llm_rows
-from rlmrec_core.profiling.rows import ProfileRow, to_table
-from rlmrec_core.profiling.sampling import Side
-from rlmrec_core.profiling.sources import Source, item_sources, user_sources
+from rlmrec_core.profiling.plan import Plan
+from rlmrec_core.profiling.previous import Previous
+from rlmrec_core.profiling.result import ProfileResult, Progress
+from rlmrec_core.profiling.rows import ProfileRow
+from rlmrec_core.profiling.sources import ItemSource, Source, UserSource, item_sources, user_sources
+from rlmrec_core.profiling.writing import Extractor
 from rlmrec_core.tables import IMPORTED_PROFILES, PROFILES, check
 
-Progress = Callable[[int, int], None]
-_PROGRESS_STEP = 100
+_ROWS = 256  # handed on at a time
 
 
-@dataclass(frozen=True)
-class ProfileResult:
-    """Profiles of one side.
+class Summaries(Sequence[str | None]):
+    """The summarization of each item or user, None where there is none; kept as Arrow keeps it, by id."""
 
-    table: PROFILES, one row per item or user, by id. report: counts by status and reason, tokens, calls, seconds;
-    plain JSON.
-    """
+    def __init__(self, texts: pa.Array) -> None:
+        self._texts = texts
 
-    table: pa.Table
-    report: dict[str, Any]
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, place: int) -> str | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Summaries": ...
+    def __getitem__(self, place: int | slice) -> "str | Summaries | None":
+        if isinstance(place, slice):
+            return Summaries(self._texts[place])
+        text: str | None = self._texts[place].as_py()
+        return text
 
 
 def profile_items(
-    corpus: TrainCorpus, config: ProfileConfig, *, imported: pa.Table | None, ledger: Path, progress: Progress
+    corpus: TrainCorpus,
+    config: ProfileConfig,
+    *,
+    imported: pa.Table | None,
+    ledger: Path,
+    progress: Progress,
+    account: str = "items",
 ) -> ProfileResult:
     """Write one profile per item (RLMRec, section 3.2.2, eq. 13).
 
     imported: IMPORTED_PROFILES that came with the data, read by the generator of that name. ledger: SQLite file that
-    keeps paid answers. progress(done, total) is called now and then.
-    Raises MissingSetting, TemplateError or ServerRefused before or while a model server is asked.
+    keeps paid answers; account: the name under which it counts what these cost. progress(done, total) is called now and
+    then. Raises MissingSetting or TemplateError; RunStopped while the result is drained.
     """
     if config.generator == "imported":
         rows: Iterable[ProfileRow] = imported_rows(corpus.item_ids, _given(imported))
     elif config.generator == "extractive":
         rows = extract_items(corpus, max_words=config.max_words, seed=config.seed)
     else:
-        sources = item_sources(corpus, max_reviews=config.max_reviews, seed=config.seed)
-        return _asked(corpus, "item", sources, corpus.n_items, config, ledger, progress)
-    return _collected(corpus, rows, corpus.n_items, progress)
+        asking = asking_about_items(corpus, config, ledger, account)
+        return ProfileResult(asking.rows(), corpus.split_hash, corpus.n_items, progress, asking.report)
+    return ProfileResult(_chunked(rows), corpus.split_hash, corpus.n_items, progress)
 
 
 def profile_users(
@@ -62,11 +79,14 @@ def profile_users(
     imported: pa.Table | None,
     ledger: Path,
     progress: Progress,
+    account: str = "users",
+    previous: tuple[pa.Table, pa.Table] | None = None,
 ) -> ProfileResult:
     """Write one profile per user from the profiles of their train items and their own reviews (section 3.2.3, eq. 14).
 
-    item_profiles: the table of `profile_items`. Other arguments and errors as there; SplitLeakage if the item profiles
-    were written from another split.
+    item_profiles: the table of `profile_items`. previous: profiles of an earlier run and the user_index they belong to;
+    whoever changed less than config.refresh_threshold since keeps theirs. Other arguments and errors as in
+    `profile_items`; SplitLeakage if the item profiles were written from another split.
     """
     summaries = summarizations(item_profiles, corpus)
     if config.generator == "imported":
@@ -74,12 +94,66 @@ def profile_users(
     elif config.generator == "extractive":
         rows = extract_users(corpus, summaries, max_words=config.max_words, seed=config.seed)
     else:
-        sources = user_sources(corpus, summaries, max_items=config.max_reviews, seed=config.seed)
-        return _asked(corpus, "user", sources, corpus.n_users, config, ledger, progress)
-    return _collected(corpus, rows, corpus.n_users, progress)
+        asking = asking_about_users(corpus, summaries, config, ledger, account, previous)
+        return ProfileResult(asking.rows(), corpus.split_hash, corpus.n_users, progress, asking.report)
+    return ProfileResult(_chunked(rows), corpus.split_hash, corpus.n_users, progress)
 
 
-def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> list[str | None]:
+def plan_items(corpus: TrainCorpus, config: ProfileConfig, *, ledger: Path) -> Plan:
+    """What `profile_items` would take. Asks nobody; needs a model's name but no key."""
+    return asking_about_items(corpus, config, ledger, "plan").plan()
+
+
+def plan_users(corpus: TrainCorpus, item_profiles: pa.Table | None, config: ProfileConfig, *, ledger: Path) -> Plan:
+    """What `profile_users` would take; without item profiles, which are not written yet, all is estimated."""
+    if item_profiles is not None:
+        return asking_about_users(corpus, summarizations(item_profiles, corpus), config, ledger, "plan").plan()
+    stand_in = ["word " * (config.max_words * 3 // 4)] * corpus.n_items
+    plan = asking_about_users(corpus, stand_in, config, ledger, "plan").plan()
+    return replace(plan, count="estimated", note="item profiles are not written yet: their length is assumed")
+
+
+def asking_about_items(corpus: TrainCorpus, config: ProfileConfig, ledger: Path, account: str) -> Asking:
+    """What there is to ask a model server about items."""
+
+    def sources() -> Iterator[Source]:
+        return item_sources(corpus, max_reviews=config.max_reviews, seed=config.seed)
+
+    @cache
+    def extractor() -> Callable[[ItemSource], ProfileRow]:
+        return item_extractor(corpus, max_words=config.max_words, seed=config.seed)
+
+    def stand_in(source: Source) -> ProfileRow:
+        return extractor()(cast(ItemSource, source))
+
+    return Asking(sources, "item", config, ledger, account, _chosen(config, stand_in))
+
+
+def asking_about_users(
+    corpus: TrainCorpus,
+    summaries: Sequence[str | None],
+    config: ProfileConfig,
+    ledger: Path,
+    account: str,
+    previous: tuple[pa.Table, pa.Table] | None = None,
+) -> Asking:
+    """What there is to ask a model server about users."""
+
+    def sources() -> Iterator[Source]:
+        return user_sources(corpus, summaries, max_items=config.max_reviews, seed=config.seed)
+
+    @cache
+    def extractor() -> Callable[[UserSource], ProfileRow]:
+        return user_extractor(corpus, summaries, max_words=config.max_words)
+
+    def stand_in(source: Source) -> ProfileRow:
+        return extractor()(cast(UserSource, source))
+
+    kept = _previous(previous, corpus.user_ids, config.refresh_threshold) if previous else None
+    return Asking(sources, "user", config, ledger, account, _chosen(config, stand_in), kept)
+
+
+def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
     """The summarization of each row, None where its status is not ok. Raises SplitLeakage or TableError."""
     written_from = (profiles.schema.metadata or {}).get(b"split_hash", corpus.split_hash.encode()).decode()
     if written_from != corpus.split_hash:
@@ -88,53 +162,24 @@ def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> list[str | None]:
             f"{corpus.split_hash[:12]}: write the profiles again from this split"
         )
     table = check(profiles, PROFILES, "profiles").sort_by("id")
-    pairs = zip(table["status"].to_pylist(), table["summarization"].to_pylist(), strict=True)
-    return [text if status == "ok" else None for status, text in pairs]
+    texts = pc.if_else(pc.equal(table["status"], "ok"), table["summarization"], pa.scalar(None, pa.string()))
+    return Summaries(texts.combine_chunks())
+
+
+def _chosen(config: ProfileConfig, extractor: Extractor) -> Extractor | None:
+    return extractor if config.fallback == "extractive" else None
+
+
+def _previous(previous: tuple[pa.Table, pa.Table], ids: pa.Array, threshold: int) -> Previous:
+    table, index = previous
+    return Previous(table, index.sort_by("user")["user_id"].combine_chunks(), ids, threshold)
 
 
 def _given(imported: pa.Table | None) -> pa.Table:
     return IMPORTED_PROFILES.empty_table() if imported is None else imported
 
 
-def _collected(corpus: TrainCorpus, rows: Iterable[ProfileRow], total: int, progress: Progress) -> ProfileResult:
-    started = time.monotonic()
-    table = to_table(_reporting(rows, total, progress), corpus.split_hash)
-    return ProfileResult(table, _report(table, {}, started))
-
-
-def _asked(
-    corpus: TrainCorpus,
-    side: Side,
-    sources: Iterator[Source],
-    total: int,
-    config: ProfileConfig,
-    ledger: Path,
-    progress: Progress,
-) -> ProfileResult:
-    started = time.monotonic()
-    rows, counts = llm_rows(sources, side, config, ledger, lambda done: progress(done, total))
-    table = to_table(rows, corpus.split_hash)
-    return ProfileResult(table, _report(table, counts, started))
-
-
-def _reporting(rows: Iterable[ProfileRow], total: int, progress: Progress) -> Iterator[ProfileRow]:
-    for done, row in enumerate(rows, start=1):
-        yield row
-        if done % _PROGRESS_STEP == 0 or done == total:
-            progress(done, total)
-
-
-def _report(table: pa.Table, counts: dict[str, int], started: float) -> dict[str, Any]:
-    status = Counter(table["status"].to_pylist())
-    reasons = Counter(reason for reason in table["error"].to_pylist() if reason)
-    tokens = {name: sum(n or 0 for n in table[name].to_pylist()) for name in ("tokens_in", "tokens_out")}
-    words = [len(text.split()) for text in table["summarization"].to_pylist() if text]
-    return {
-        "rows": table.num_rows,
-        "status": dict(status),
-        "reasons": dict(reasons.most_common(20)),
-        "mean_words": round(sum(words) / len(words), 1) if words else 0.0,
-        "tokens": tokens,
-        "requests": counts,
-        "seconds": round(time.monotonic() - started, 3),
-    }
+def _chunked(rows: Iterable[ProfileRow]) -> Iterator[list[ProfileRow]]:
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, _ROWS)):
+        yield chunk

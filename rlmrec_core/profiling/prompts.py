@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.profiling.sources import ItemSource, Source, UserSource
 from rlmrec_core.profiling.templates import Templates
-from rlmrec_core.profiling.tokens import TokenCounter
 
 Message = dict[str, str]
 _REVIEWS = frozenset({"review", "reviews"})

@@ -4,15 +4,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlmrec_core.config.text import LlmConfig
+from rlmrec_core.llm.calls import Call, canonical_json, sha256_of
+from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.profiling.parser import PROFILE_SCHEMA
 from rlmrec_core.profiling.prompts import Message
-from rlmrec_core.profiling.sources import sha256_of
 
-_KEY_VERSION = 1
+_KEY_VERSION = 2
 _FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "profile", "strict": True, "schema": PROFILE_SCHEMA},
 }
+_FORMAT_BYTES = len(canonical_json(_FORMAT))
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,17 @@ class ChatRequest:
             raise ValueError("the settings name no model: resolve them first")
         return cls(config.base_url, config.model, tuple(messages), config.temperature, config.max_output_tokens)
 
-    @property
-    def key(self) -> str:
-        """sha256, in hex: equal requests have equal keys, whatever the concurrency, timeout or day."""
+    def call(self, counter: TokenCounter) -> Call:
+        """The request as the desk takes it.
+
+        Its key names the question, not how a server wants it spelt: what a server does not enforce, the parser does.
+        """
         asked = [self.model, self.messages, _FORMAT, self.temperature, self.max_output_tokens]
-        return sha256_of([_KEY_VERSION, "chat", self.base_url, *asked])
+        key = sha256_of([_KEY_VERSION, "chat", self.base_url, *asked])
+        tokens = counter.count_messages(list(self.messages))
+        most = tokens if counter.label == "exact" else counter.most_messages(list(self.messages))
+        # The schema is read by the model, too, in a form that only the server knows.
+        return Call(key, "chat", self.model, self.body, tokens, most + _FORMAT_BYTES, self.max_output_tokens)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -1,21 +1,22 @@
 """One row per item or user: its profile, or the reason why it has none."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
 from rlmrec_core.tables import PROFILES
 
-Status = Literal["ok", "missing", "failed"]
+Status = Literal["ok", "missing", "declined", "failed"]
 
 
 @dataclass(frozen=True)
 class ProfileRow:
     """A row of the profiles table; see `rlmrec_core.tables.PROFILES`.
 
-    status: ok, missing (there was nothing to write from) or failed (it was tried); error says why for the last two.
+    status: ok, missing (there was nothing to write from), declined (the model will not) or failed (another try may
+    succeed); error says why, also where an extractive profile took the place of the model's.
     """
 
     id: int
@@ -33,10 +34,13 @@ class ProfileRow:
     finish_reason: str | None = None
     attempts: int | None = None
     source_hash: str | None = None
+    source_parts: tuple[bytes, ...] | None = None
+    """What each piece of the source hashes to: tells how much of it changed."""
+    worth_retrying: bool = False
+    """Whether the model may yet write the profile that an extractive one stands in for."""
 
 
-def to_table(rows: Iterable[ProfileRow], split_hash: str) -> pa.Table:
-    """The rows as a PROFILES table, by id; the schema's metadata names the split they were written from."""
-    ordered = sorted(rows, key=lambda row: row.id)
-    schema = PROFILES.with_metadata({"split_hash": split_hash})
-    return pa.Table.from_pylist([asdict(row) for row in ordered], schema=schema)
+def to_batch(rows: Sequence[ProfileRow]) -> pa.RecordBatch:
+    """The rows as a batch of the PROFILES table."""
+    columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in PROFILES]
+    return pa.RecordBatch.from_arrays(columns, schema=PROFILES)

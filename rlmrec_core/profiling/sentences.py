@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 Scores = npt.NDArray[np.float64]
 # Not after an initial or a short title: "J. Doe", "St. Louis".
@@ -35,8 +38,10 @@ def _clip(sentence: str) -> str:
     return " ".join(words) if len(words) <= _LONGEST else " ".join(words[:_LONGEST]) + "…"
 
 
-def fit_tfidf(sentences: Iterable[str]) -> TfidfVectorizer | None:
+def fit_tfidf(sentences: Iterable[str]) -> "TfidfVectorizer | None":
     """TF-IDF over words that at least two sentences hold; None where no word does."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second to load; only this needs it
+
     vectorizer = TfidfVectorizer(
         stop_words="english", token_pattern=_WORD, min_df=2, sublinear_tf=True, dtype=np.float32
     )

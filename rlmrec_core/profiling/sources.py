@@ -1,23 +1,11 @@
 """What one profile is written from: the facts about an item (eq. 13) or a person (eq. 14)."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from rlmrec_core.llm.calls import sha256_of
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.sampling import sample_rows
-
-
-def canonical_json(value: Any) -> str:
-    """One spelling for equal values: sorted keys, no spaces, text as it is."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def sha256_of(value: Any) -> str:
-    """sha256, in hex, of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -68,14 +56,28 @@ def source_hash(source: Source) -> str:
     return sha256_of([[one.title, one.profile, one.rating, one.review] for one in source.interactions])
 
 
+def source_parts(source: Source) -> tuple[bytes, ...]:
+    """8 bytes for each interaction of a user, or for an item as a whole."""
+    if isinstance(source, ItemSource):
+        return (bytes.fromhex(source_hash(source))[:8],)
+    return tuple(
+        bytes.fromhex(sha256_of([one.title, one.profile, one.rating, one.review]))[:8] for one in source.interactions
+    )
+
+
 def item_sources(corpus: TrainCorpus, *, max_reviews: int, seed: int) -> Iterator[ItemSource]:
     """One source per item, by id."""
     for item in range(corpus.n_items):
-        rows = corpus.rows_of_item(item)
-        written = rows[[corpus.review(int(row)) is not None for row in rows]] if len(rows) else rows
-        drawn = sample_rows(corpus, "item", written, max_reviews, seed)
-        reviews = tuple(review for row in drawn if (review := corpus.review(row)))
-        yield ItemSource(item, corpus.title(item), corpus.description(item), corpus.attributes(item), reviews)
+        yield item_source(corpus, item, max_reviews=max_reviews, seed=seed)
+
+
+def item_source(corpus: TrainCorpus, item: int, *, max_reviews: int, seed: int) -> ItemSource:
+    """The source of one item."""
+    rows = corpus.rows_of_item(item)
+    written = rows[[corpus.review(int(row)) is not None for row in rows]] if len(rows) else rows
+    drawn = sample_rows(corpus, "item", written, max_reviews, seed)
+    reviews = tuple(review for row in drawn if (review := corpus.review(row)))
+    return ItemSource(item, corpus.title(item), corpus.description(item), corpus.attributes(item), reviews)
 
 
 def user_sources(
@@ -83,9 +85,16 @@ def user_sources(
 ) -> Iterator[UserSource]:
     """One source per user, by id. item_profiles: the summarization of each item, None where it has none."""
     for user in range(corpus.n_users):
-        drawn = sample_rows(corpus, "user", corpus.rows_of_user(user), max_items, seed)
-        chosen = (_interaction(corpus, row, item_profiles) for row in drawn)
-        yield UserSource(user, tuple(one for one in chosen if one.title or one.profile or one.review))
+        yield user_source(corpus, user, item_profiles, max_items=max_items, seed=seed)
+
+
+def user_source(
+    corpus: TrainCorpus, user: int, item_profiles: Sequence[str | None], *, max_items: int, seed: int
+) -> UserSource:
+    """The source of one user."""
+    drawn = sample_rows(corpus, "user", corpus.rows_of_user(user), max_items, seed)
+    chosen = (_interaction(corpus, row, item_profiles) for row in drawn)
+    return UserSource(user, tuple(one for one in chosen if one.title or one.profile or one.review))
 
 
 def _interaction(corpus: TrainCorpus, row: int, item_profiles: Sequence[str | None]) -> Interaction:

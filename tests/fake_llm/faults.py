@@ -39,3 +39,20 @@ def error(status: int, code: str = "", **headers: str) -> Fault:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     content = {"error": {"message": f"refused with {status}", "type": code, "code": code}}
     return Fault(status=status, headers=named, change=lambda _: content)
+
+
+MIXED = (
+    error(429, "rate_limit_exceeded", retry_after_ms="20"),
+    error(500),
+    Fault(status=503, body="<html>busy</html>"),
+    error(408),
+    error(409),
+    Fault(body="<html>hello</html>"),
+    Fault(body='{"choices": null}'),
+    Fault(cut="before headers"),
+    Fault(cut="mid body"),
+    said("That I cannot say."),
+    said('```json\n{"summarization": "For the fond of fences.", "reasoning": "Fenced",}\n```'),
+    said('{"summarization": "For those who like it cut', "length"),
+)
+"""One of each kind that a run of many requests survives."""

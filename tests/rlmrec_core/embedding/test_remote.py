@@ -3,12 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from rlmrec_core.config.text import MissingSetting
+from rlmrec_core.config.text import EmbedConfig, MissingSetting
 from rlmrec_core.embedding.remote import RemoteEncoder, read_embeddings
-from rlmrec_core.profiling.answers import BrokenAnswer
-from rlmrec_core.profiling.client import RequestFailed
+from rlmrec_core.llm.errors import BrokenAnswer, BudgetReached
 from tests.fake_llm import FakeLLM, replies
-from tests.fake_llm.faults import Fault
+from tests.fake_llm.faults import Fault, error
 
 TEXTS = [f"text number {n}" for n in range(10)]
 
@@ -16,11 +15,11 @@ TEXTS = [f"text number {n}" for n in range(10)]
 @pytest.fixture
 def encode(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setattr("rlmrec_core.profiling.client._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.desk._backoff", lambda _: 0.0)
 
-    def go(server, texts=TEXTS, batch_tokens=64):
-        encoder = RemoteEncoder("e", server.url, tmp_path / "ledger.db", batch_tokens)
-        return encoder.encode(texts, lambda done, total: None)
+    def go(server, texts=TEXTS, batch_tokens=64, **settings):
+        config = EmbedConfig(encoder="openai", model="e", base_url=server.url, batch_tokens=batch_tokens, **settings)
+        return RemoteEncoder(config, tmp_path / "ledger.db").encode(texts, lambda done, total: None)
 
     return go
 
@@ -70,9 +69,9 @@ def test_broken_embeddings_are_asked_for_once_more(encode, fault):
     with FakeLLM([fault]) as server:
         good = encode(server, batch_tokens=None).vectors
     assert len(server.requests) == 2 and np.isfinite(good).all()
-    with FakeLLM(lambda n, body: fault) as server, pytest.raises(RequestFailed):
-        encode(server, ["new " + text for text in TEXTS], batch_tokens=None)
-    assert len(server.requests) == 2
+    with FakeLLM(lambda n, body: fault) as server:
+        failed = encode(server, ["new " + text for text in TEXTS], batch_tokens=None)
+    assert len(server.requests) == 2 and failed.failed == len(TEXTS) and not failed.vectors.any()
 
 
 def test_reading_checks_the_indices():
@@ -85,4 +84,44 @@ def test_reading_checks_the_indices():
 def test_a_missing_key_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(MissingSetting, match="OPENAI_API_KEY"):
-        RemoteEncoder("e", None, tmp_path / "l.db").encode(["a"], lambda *_: None)
+        RemoteEncoder(EmbedConfig(encoder="openai", model="e"), tmp_path / "l.db").encode(["a"], lambda *_: None)
+
+
+def test_a_refused_batch_is_halved_until_the_bad_text_stands_alone(encode):
+    def plan(n, body):
+        return error(400, "invalid_request_error") if TEXTS[3] in body["input"] else None
+
+    with FakeLLM(plan) as server:
+        encoded = encode(server, batch_tokens=None)
+    assert encoded.failed == 1 and [place for place, v in enumerate(encoded.vectors) if not v.any()] == [3]
+    answered = [text for body in server.requests if TEXTS[3] not in body["input"] for text in body["input"]]
+    assert sorted(answered) == sorted(set(TEXTS) - {TEXTS[3]})
+
+
+def test_an_answer_kept_but_not_read_is_not_paid_again(encode, monkeypatch):
+    async def die(*_):
+        raise KeyboardInterrupt
+
+    with FakeLLM() as server:
+        with monkeypatch.context() as patched:
+            patched.setattr("rlmrec_core.embedding.remote._keep", die)
+            with pytest.raises(KeyboardInterrupt):
+                encode(server, batch_tokens=None)
+        encode(server, TEXTS[:7])
+    assert len(server.requests) == 1
+
+
+def test_a_model_that_changes_its_size_is_named(encode):
+    with FakeLLM() as server:
+        encode(server, TEXTS[:2])
+    smaller = Fault(change=lambda body: body | {"data": [one | {"embedding": [1.0, 0.0]} for one in body["data"]]})
+    with FakeLLM([smaller], port=server._port) as server, pytest.raises(BrokenAnswer, match="has changed"):
+        encode(server)
+
+
+def test_a_budget_holds_for_vectors_too(encode):
+    with FakeLLM() as server, pytest.raises(BudgetReached):
+        encode(server, budget_usd=1e-9, price_in=0.02)
+    assert not server.requests
+    with pytest.raises(MissingSetting, match="price_in"):
+        encode(server, budget_usd=1.0)

@@ -1,7 +1,6 @@
 """A small world: two items with text, one with reviews only, one with nothing, one seen in test only."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +8,6 @@ import pytest
 
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.tables import ITEM_INDEX, ITEMS, SPLIT, USER_INDEX
-
-VOCABULARIES = Path(__file__).resolve().parents[4] / "shared" / "tiktoken"
 
 _ITEMS = [
     ("i0", "The Silent Harbour", "A detective returns to a fog-bound port. Old debts surface.", [("genre", "crime")]),
@@ -77,11 +74,3 @@ def world_of() -> Callable[..., dict[str, pa.Table]]:
 @pytest.fixture
 def build() -> Callable[..., TrainCorpus]:
     return lambda **parts: TrainCorpus.build(**world(**parts))
-
-
-@pytest.fixture
-def vocabularies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tiktoken's published vocabularies; tests that count exactly are skipped where they are absent."""
-    if not VOCABULARIES.is_dir():
-        pytest.skip(f"no tokenizer vocabularies at {VOCABULARIES}")
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))

@@ -6,8 +6,8 @@ import pytest
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
+from rlmrec_core.llm.errors import ServerRefused
 from rlmrec_core.profiling import profile_items, profile_users
-from rlmrec_core.profiling.client import ServerRefused
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.faults import Fault, error, said
 
@@ -20,13 +20,14 @@ LONG = json.dumps({"summarization": "word " * 200, "reasoning": "r"})
 def run(corpus, tmp_path, monkeypatch):
     """Profiles of items from a server, by default of one item at a time."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("rlmrec_core.profiling.client._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.desk._backoff", lambda _: 0.0)
     ledger = tmp_path / "ledger.db"
 
     def go(server, concurrency=1):
         llm = LlmConfig(model="m", base_url=server.url, concurrency=concurrency, timeout_seconds=0.5)
         config = ProfileConfig(generator="llm", domain="books", llm=llm)
-        return profile_items(corpus, config, imported=None, ledger=ledger, progress=lambda done, total: None)
+        result = profile_items(corpus, config, imported=None, ledger=ledger, progress=lambda done, total: None)
+        return result if result.table else None
 
     go.ledger = ledger
     go.corpus = corpus
@@ -41,7 +42,7 @@ def test_profiles_are_asked_for_and_kept(run):
     with FakeLLM() as server:
         first, again = run(server), run(server)
     assert len(server.requests) == 4 and set(server.billed.values()) == {1}
-    assert first.table == again.table
+    assert first.table == again.table and first.report["complete"]
     assert first.report["status"] == {"ok": 4, "missing": 1}
     assert first.report["requests"] == {"calls": 4} and again.report["requests"] == {"cache hits": 4}
     told = row(first)
@@ -63,6 +64,7 @@ def test_users_are_asked_about_from_item_profiles(run, corpus):
         config = ProfileConfig(generator="llm", domain="books", llm=LlmConfig(model="m", base_url=server.url))
         asked = {"imported": None, "ledger": run.ledger, "progress": lambda done, total: None}
         users = profile_users(corpus, items.table, config, **asked)
+        assert len(users.table) == 4
     assert users.report["status"] == {"ok": 3, "missing": 1}
     shown = json.dumps(server.requests)
     assert row(items)["summarization"] in shown and "CANARY-VALIDATION" not in shown and "CANARY-TEST" not in shown
@@ -77,6 +79,7 @@ def test_equal_prompts_are_sent_once(build, monkeypatch, tmp_path):
         config = ProfileConfig(generator="llm", domain="books", llm=llm)
         corpus = build(edges=[(0, 0, "train", None, None)], items=twins)
         result = profile_items(corpus, config, imported=None, ledger=tmp_path / "l.db", progress=lambda *_: None)
+        assert len(result.table) == 4
     assert len(server.requests) == 1 and result.report["status"] == {"ok": 4}
 
 
@@ -177,7 +180,7 @@ def test_an_answer_saved_but_not_read_is_not_paid_again(run, monkeypatch):
 
     with FakeLLM() as server:
         with monkeypatch.context() as patched:
-            patched.setattr("rlmrec_core.profiling.llm.judge", die)
+            patched.setattr("rlmrec_core.profiling.writing.judge", die)
             with pytest.raises(KeyboardInterrupt):
                 run(server)
         assert run(server).report["status"] == {"ok": 4, "missing": 1}
@@ -191,7 +194,7 @@ def test_key_and_model_are_asked_for_before_any_work(corpus, tmp_path, monkeypat
     with pytest.raises(MissingSetting, match="RLMREC_LLM_MODEL"):
         profile_items(corpus, ProfileConfig(generator="llm"), **asked)
     with pytest.raises(MissingSetting, match="OPENAI_API_KEY"):
-        profile_items(corpus, ProfileConfig(generator="llm", llm=LlmConfig(model="m")), **asked)
+        _ = profile_items(corpus, ProfileConfig(generator="llm", llm=LlmConfig(model="m")), **asked).table
 
 
 def test_the_key_is_nowhere_to_be_found(run):
@@ -199,5 +202,5 @@ def test_the_key_is_nowhere_to_be_found(run):
     with FakeLLM([echo]) as server:
         result = run(server)
     assert "***" in row(result)["error"]
-    files = b"".join(file.read_bytes() for file in run.ledger.parent.iterdir())
+    files = b"".join(file.read_bytes() for file in run.ledger.parent.rglob("*") if file.is_file())
     assert KEY.encode() not in files and KEY not in str(result.table.to_pylist()) + str(result.report)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlmrec_core.config import ProfileConfig
+from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.profiling import prompt_digest
 from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter, _common_limit
 from rlmrec_core.profiling.sources import Interaction, ItemSource, UserSource, item_sources, user_sources
 from rlmrec_core.profiling.templates import TemplateError, load_templates
-from rlmrec_core.profiling.tokens import TokenCounter
 
 DOMAINS = ("books", "businesses", "games", "movies", "generic")
 COUNTER = TokenCounter(None, "estimated")

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from rlmrec_core.profiling import tokens
-from rlmrec_core.profiling.tokens import TokenCounter
+from rlmrec_core.llm import tokens
+from rlmrec_core.llm.tokens import TokenCounter
 
 TEXTS = [
     "plain words of English prose, as in a review",

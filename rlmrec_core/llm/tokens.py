@@ -46,6 +46,10 @@ class TokenCounter:
         """Tokens of a chat request, with what the chat format adds."""
         return _PER_REQUEST + sum(_PER_MESSAGE + self.count(message["content"]) for message in messages)
 
+    def most_messages(self, messages: list[dict[str, str]]) -> int:
+        """What no count of any vocabulary exceeds: the bytes of the messages, with what the chat format adds."""
+        return _PER_REQUEST + sum(_PER_MESSAGE + len(message["content"].encode()) for message in messages)
+
     def cut(self, text: str, limit: int) -> str:
         """The longest beginning of `text` with at most about `limit` tokens, ended at a word where there is one."""
         if self.count(text) <= limit:

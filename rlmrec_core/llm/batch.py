@@ -1,0 +1,274 @@
+"""The batch lane: the same requests under the same keys, handed in as files, answered within a day at half the price.
+
+A batch is claimed in the ledger, submitted under a name of its own, waited for and read, whatever process does which:
+after a crash it is found again by that name before anything is submitted a second time.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import openai
+from openai.types import Batch
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from rlmrec_core.llm.answers import Usage
+from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch
+from rlmrec_core.llm.calls import PATHS, Call, canonical_json
+from rlmrec_core.llm.desk import Purse
+from rlmrec_core.llm.errors import (
+    BrokenAnswer,
+    BudgetReached,
+    ContextTooLong,
+    RequestFailed,
+    ServerRefused,
+    is_transient,
+    says_too_long,
+)
+from rlmrec_core.llm.ledger import Ledger
+from rlmrec_core.llm.meter import Meter
+from rlmrec_core.llm.server import Server
+
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__name__)
+_MARK = "rlmrec"  # the metadata entry that holds a batch's name
+_TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
+_MOST_BYTES = 190_000_000  # of one file; the limit is 200 MB
+_MOST_BATCHES = 3  # that one request is put into in one run
+_backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
+
+
+@dataclass
+class BatchDesk:
+    """Answers calls from the ledger; what is not there is gathered, and `submit` has it answered.
+
+    The requests of one batch lie in a file beside the ledger, not in memory.
+    """
+
+    server: Server
+    ledger: Ledger
+    purse: Purse
+    most_requests: int
+    poll_seconds: float
+    meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        self._batches = BatchLedger(self.ledger)
+        self._gathered: dict[str, Call] = {}
+        self._gathering, self._bytes = False, 0
+        self._tried: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
+        self._folder = self.ledger.path.with_name(f"{self.ledger.path.name}.batches")
+
+    @property
+    def has_gathered(self) -> bool:
+        return bool(self._gathered)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one batch can hold no more."""
+        return len(self._gathered) >= self.most_requests or self._bytes >= _MOST_BYTES
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Gather from here on; afterwards what is not in the ledger has failed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._gathered, self._bytes, self._gathering = {}, 0, True
+        with self._spool.open("w", encoding="utf-8") as self._file:
+            try:
+                yield
+            finally:
+                self._gathering = False
+
+    async def answer(self, call: Call, read: Callable[[bytes], Answer]) -> Answer:
+        """What `read` makes of the answer in the ledger. Raises RequestFailed if there is none, or not yet."""
+        outcome = self.ledger.outcome(call.key)
+        if outcome and outcome[0] == "too long":
+            raise ContextTooLong(outcome[1] or "")
+        if (body := self.ledger.answer(call.key)) is not None:
+            try:
+                return read(body)
+            except BrokenAnswer as error:
+                self.ledger.concluded(call.key, "failed", str(error))
+                self._reasons[call.key] = str(error)
+        if self._gathering and self._tried[call.key] < _MOST_BATCHES and not self.is_full:
+            self._gather(call)
+        raise RequestFailed(self._reasons.get(call.key) or (outcome and outcome[1]) or "no batch has answered it")
+
+    def _gather(self, call: Call) -> None:
+        if call.key in self._gathered:
+            self.meter.counts["duplicates"] += 1
+            return
+        line = self._line(call)
+        self._file.write(line)
+        self._bytes += len(line.encode())
+        self._gathered[call.key] = replace(call, body={})
+
+    def _line(self, call: Call) -> str:
+        body = self.server.capabilities.spell(call.body)
+        url = f"/v1{PATHS[call.endpoint]}"
+        return canonical_json({"custom_id": call.key, "method": "POST", "url": url, "body": body}) + "\n"
+
+    async def submit(self) -> None:
+        """Have what was gathered answered, as far as nobody else does; returns when all open batches have ended.
+
+        Raises BudgetReached or ServerRefused.
+        """
+        await self.resume()
+        name = uuid.uuid4().hex
+        priced = [(call, self.purse.most(call)) for call in self._gathered.values()]
+        claimed, short = await self._batches.claim(
+            name, self.server.name, self.purse.account, priced, self.purse.budget
+        )
+        if not claimed and short:
+            raise BudgetReached(
+                f"the next request may cost more than what is left of the budget of ${self.purse.budget}: what was "
+                "paid for is kept; raise budget_usd and run again"
+            )
+        if not claimed:
+            await asyncio.sleep(self.poll_seconds)  # another process has them all
+            return
+        self._tried.update(claimed)
+        self.meter.counts["batched requests"] += len(claimed)
+        await self._finish(OpenBatch(name, await self._submitted(name, self._only(name, claimed))))
+
+    async def resume(self) -> None:
+        """Finish the batches that earlier runs, or other processes, have left open."""
+        for batch in await self._batches.open(self.server.name):
+            remote_id = batch.remote_id or await self._found(batch.name)
+            if remote_id is None:
+                await self._batches.close(batch.name, "its process ended before it was submitted")
+            else:
+                await self._finish(OpenBatch(batch.name, remote_id))
+
+    def _only(self, name: str, claimed: set[str]) -> Path:
+        """The gathered file without the requests that were not claimed."""
+        path = self._folder / f"{name}.jsonl"
+        with self._spool.open(encoding="utf-8") as gathered, path.open("w", encoding="utf-8") as kept:
+            kept.writelines(line for line in gathered if json.loads(line)["custom_id"] in claimed)
+        return path
+
+    @property
+    def _spool(self) -> Path:
+        return self._folder / f"gathered-{self.ledger.owner}.jsonl"
+
+    async def _submitted(self, name: str, file: Path) -> str:
+        """Upload a file and begin its batch; found by its name if an earlier attempt began it unheard."""
+
+        async def begin() -> str:
+            if found := await self._found(name):
+                return found
+            client = self.server.client
+            with file.open("rb") as content:
+                uploaded = await client.files.create(file=(file.name, content), purpose="batch")
+            made = await client.batches.create(
+                input_file_id=uploaded.id,
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={_MARK: name},
+            )
+            return made.id
+
+        remote_id = await self._patiently(begin)
+        await self._batches.submitted(name, remote_id)
+        file.unlink()
+        return remote_id
+
+    async def _found(self, name: str) -> str | None:
+        async def look() -> str | None:
+            async for batch in self.server.client.batches.list(limit=100):
+                if (batch.metadata or {}).get(_MARK) == name:
+                    return batch.id
+            return None
+
+        return await self._patiently(look)
+
+    async def _finish(self, batch: OpenBatch) -> None:
+        """Wait for a batch to end, and read what came of it."""
+        remote = await self._ended(str(batch.remote_id))
+        for file_id in (remote.output_file_id, remote.error_file_id):
+            async for row in self._rows(file_id):
+                await self._read(batch.name, row)
+        left = await self._batches.close(batch.name, f"the batch ended {remote.status}")
+        self._reasons.update(dict.fromkeys(left, f"left without an answer by a batch that ended {remote.status}"))
+        self.meter.counts["batches"] += 1
+        if left:
+            self.meter.faults[f"batch row missing ({remote.status})"] += len(left)
+        if remote.status == "failed":
+            self._understand(remote)
+
+    async def _ended(self, remote_id: str) -> Batch:
+        while True:
+            remote = await self._patiently(lambda: self.server.client.batches.retrieve(remote_id))
+            if remote.status in _TERMINAL:
+                return remote
+            counts = remote.request_counts
+            _log.info("batch %s: %s, %s", remote_id, remote.status, counts.model_dump() if counts else "")
+            await asyncio.sleep(self.poll_seconds)
+
+    async def _rows(self, file_id: str | None) -> AsyncIterator[dict[str, Any]]:
+        """The rows of a result file; a line that is no JSON object is counted and passed over."""
+        if file_id is None:
+            return
+        content = await self._patiently(lambda: self.server.client.files.content(file_id))
+        for line in content.text.splitlines():
+            try:
+                row = json.loads(line)
+                yield {"custom_id": str(row["custom_id"]), "response": row.get("response"), "error": row.get("error")}
+            except (ValueError, LookupError, TypeError, AttributeError):
+                self.meter.faults["batch row unreadable"] += bool(line.strip())
+
+    async def _read(self, name: str, row: dict[str, Any]) -> None:
+        key, response = row["custom_id"], row["response"] or {}
+        status = response.get("status_code")
+        if status == 200:
+            body = canonical_json(response.get("body")).encode()
+            call = self._gathered.get(key) or Call(key, "chat", "", {}, 0, 0)
+            known = await self._batches.answered(name, key, body, self.purse.cost(call, Usage.read(body), body))
+        else:
+            told = row["error"] or (response.get("body") or {}).get("error") or {}
+            reason = f"{status or ''} {told.get('code') or ''} {told.get('message') or ''}".strip()[:500]
+            known = await self._unserved(name, key, status, reason)
+            self.meter.faults[f"batch row {status or told.get('code') or 'error'}"] += 1
+        if not known:
+            self.meter.faults["batch row unknown or double"] += 1
+
+    async def _unserved(self, name: str, key: str, status: int | None, reason: str) -> bool:
+        """Note why a row was not served; one that is simply wrong is not put into another batch."""
+        self._reasons[key] = reason
+        too_long = status in {400, 413} and says_too_long(reason)
+        lower = self.server.capabilities.after_refusal(reason) if status == 400 and not too_long else None
+        if lower:
+            self.server.capabilities = lower
+            self.ledger.learnt(self.server.name, lower.to_json())
+        elif status is not None and 400 <= status < 500 and status not in {408, 409, 429}:
+            self._tried[key] = _MOST_BATCHES
+        return await self._batches.unanswered(name, key, reason, "too long" if too_long else "failed")
+
+    def _understand(self, remote: Batch) -> None:
+        """A batch that failed as a whole: make the next one smaller if it was too much, else stop."""
+        errors = (remote.errors and remote.errors.data) or []
+        if any(error.code == "token_limit_exceeded" for error in errors) and self.most_requests > 1:
+            self.most_requests = max(min(self.most_requests, len(self._gathered)) // 2, 1)
+            self._tried.clear()
+            return
+        reasons = "; ".join(f"{error.code}: {error.message}" for error in errors) or "no reason given"
+        raise ServerRefused(f"the server failed the batch {remote.id}: {reasons[:500]}")
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Something that costs nothing, asked again until it is answered."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(is_transient), stop=stop_after_attempt(6), wait=_backoff, reraise=True
+        )
+        try:
+            return await retrying(ask)
+        except openai.OpenAIError as error:
+            raise ServerRefused(str(self.server.verdict(error))) from None

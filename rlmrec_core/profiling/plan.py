@@ -1,0 +1,107 @@
+"""What profiles would cost, before anything is asked: requests, tokens, dollars low and high."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.llm.desk import Purse
+from rlmrec_core.llm.ledger import Ledger
+from rlmrec_core.profiling.corpus import TrainCorpus
+from rlmrec_core.profiling.previous import Previous
+from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
+from rlmrec_core.profiling.requests import ChatRequest
+from rlmrec_core.profiling.sampling import sample_rows
+from rlmrec_core.profiling.sources import Source, source_parts
+
+_TOKENS_PER_WORD = 1.4  # of an English answer, with the JSON around it
+
+
+@dataclass
+class Plan:
+    """What one side would take.
+
+    requests: to be sent; cached: answered already; duplicates: sent once for several rows; nothing_to_ask: rows without
+    text, or kept from an earlier run. tokens: read by the model, in `count`: exact, estimated, or estimated and then
+    corrected by what the same model billed before. usd_low: answers as long as they were so far (or half the word
+    limit); usd_high: every request bills all that it may. None where the price is unknown. Second questions, which some
+    answers need, come on top of low and are rarely more than high.
+    """
+
+    side: Literal["item", "user"]
+    rows: int = 0
+    requests: int = 0
+    cached: int = 0
+    duplicates: int = 0
+    nothing_to_ask: int = 0
+    tokens: int = 0
+    count: str = "exact"
+    usd_low: float | None = None
+    usd_high: float | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def planned(
+    side: Literal["item", "user"],
+    sources: Any,
+    prompts: PromptWriter,
+    config: ProfileConfig,
+    purse: Purse,
+    ledger: Ledger,
+    previous: Previous | None = None,
+) -> Plan:
+    """Go over the sources as a run would, and count instead of asking."""
+    plan, seen, high = Plan(side, count=prompts.counter.label), set[int](), 0.0
+    for source in sources:
+        plan.rows += 1
+        if source.is_empty or (previous and previous.kept(source.id, source_parts(source))):
+            plan.nothing_to_ask += 1
+            continue
+        request = _request(source, prompts, config)
+        if request is None:
+            plan.nothing_to_ask += 1
+            continue
+        call = request.call(prompts.counter)
+        if ledger.answer(call.key) is not None:
+            plan.cached += 1
+        elif (short := int(call.key[:15], 16)) in seen:
+            plan.duplicates += 1
+        else:
+            seen.add(short)
+            plan.requests += 1
+            plan.tokens += call.tokens_in
+            high += purse.most(call)
+    return _priced(plan, high, config, purse, ledger)
+
+
+def _request(source: Source, prompts: PromptWriter, config: ProfileConfig) -> ChatRequest | None:
+    try:
+        return ChatRequest.of(prompts.messages(source), config.llm)
+    except PromptTooLong:
+        return None
+
+
+def _priced(plan: Plan, high: float, config: ProfileConfig, purse: Purse, ledger: Ledger) -> Plan:
+    ratio, usual = ledger.calibration(str(config.llm.model))
+    if plan.count == "estimated" and ratio != 1.0:
+        plan.tokens, plan.count = round(plan.tokens * ratio), "estimated, corrected by earlier answers"
+    answer = usual or min(config.max_words / 2 * _TOKENS_PER_WORD, config.llm.max_output_tokens)
+    if purse.price:
+        plan.usd_low = round(purse.price.of(plan.tokens, round(plan.requests * answer)), 6)
+        plan.usd_high = round(max(high, plan.usd_low), 6)
+    return plan
+
+
+def touched_users(corpus: TrainCorpus, config: ProfileConfig) -> dict[str, float]:
+    """How many user prompts a change of one item's profile reaches: mean and most over the items."""
+    items = [
+        int(corpus.items[row])
+        for user in range(corpus.n_users)
+        for row in sample_rows(corpus, "user", corpus.rows_of_user(user), config.max_reviews, config.seed)
+    ]
+    counts = np.bincount(np.asarray(items, np.int64), minlength=corpus.n_items)
+    return {"mean": round(float(counts.mean()), 2), "most": int(counts.max(initial=0))}

@@ -1,0 +1,93 @@
+"""Profiles of one side, handed on while they are written."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from rlmrec_core.profiling.rows import ProfileRow, to_batch
+from rlmrec_core.tables import PROFILES
+
+Progress = Callable[[int, int], None]
+_REASONS = 20  # told apart in a report; the rest is counted together
+
+
+@dataclass
+class _Tally:
+    """Counts over rows, in constant memory but for the ids of those worth another try."""
+
+    status: Counter[str] = field(default_factory=Counter)
+    generators: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    words: int = 0
+    unfinished: list[int] = field(default_factory=list)
+
+    def add(self, row: ProfileRow) -> None:
+        self.status[row.status] += 1
+        self.generators[row.generator] += 1
+        self.words += len((row.summarization or "").split())
+        if row.error:
+            reason = row.error[:200]
+            self.reasons[reason if reason in self.reasons or len(self.reasons) < _REASONS else "other reasons"] += 1
+        if row.status == "failed" or row.worth_retrying:
+            self.unfinished.append(row.id)
+
+
+class ProfileResult:
+    """Profiles of one side: a stream to be drained once, by `batches` or by `table`; the rest is known afterwards.
+
+    batches: PROFILES, one row per item or user, by id. report: counts by status and reason, words, seconds, and what a
+    model server took; plain JSON. unfinished: names the set of rows that are worth another try; None if all is done.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[list[ProfileRow]],
+        split_hash: str,
+        total: int,
+        progress: Progress,
+        costs: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.schema = PROFILES.with_metadata({"split_hash": split_hash})
+        self._rows, self._total, self._progress, self._costs = rows, total, progress, costs
+        self._tally, self._table = _Tally(), None
+        self._started = time.monotonic()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, in the order of ids, as they are written. Raises RunStopped if a model server ends the run."""
+        done = 0
+        for rows in self._rows:
+            for row in rows:
+                self._tally.add(row)
+            yield to_batch(rows).replace_schema_metadata(self.schema.metadata)
+            done += len(rows)
+            self._progress(done, self._total)
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows at once."""
+        self._table = self._table or pa.Table.from_batches(self.batches(), schema=self.schema)
+        return self._table
+
+    @property
+    def unfinished(self) -> str | None:
+        ids = self._tally.unfinished
+        return f"{len(ids)} rows {hashlib.sha256(str(ids).encode()).hexdigest()[:16]}" if ids else None
+
+    @property
+    def report(self) -> dict[str, Any]:
+        tally, ok = self._tally, max(self._tally.status["ok"], 1)
+        return {
+            "rows": tally.status.total(),
+            "complete": not tally.unfinished,
+            "status": dict(tally.status),
+            "generators": dict(tally.generators),
+            "reasons": dict(tally.reasons.most_common()),
+            "mean_words": round(tally.words / ok, 1),
+            "seconds": round(time.monotonic() - self._started, 3),
+            **self._costs(),
+        }

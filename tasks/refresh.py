@@ -1,0 +1,68 @@
+"""What a refresh starts from, and what it changed and cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from rlmrec_core.llm.ledger import open_ledger
+from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
+from tasks import report
+from tasks.profiles import account_of
+from tasks.stage import StageResult
+
+_SIDES = {"item_profiles": "item", "user_profiles": "user"}
+
+
+def latest_profiles(store: StoreConfig) -> dict[str, ArtifactRef]:
+    """The newest profiles of either side, as far as there are any."""
+    artifacts = ArtifactStore.open(store)
+    found = {stage: artifacts.latest(stage) for stage in _SIDES}
+    return {stage: ref for stage, ref in found.items() if ref}
+
+
+def show_changes(
+    store: StoreConfig, before: Mapping[str, ArtifactRef], done: Mapping[str, list[StageResult]]
+) -> list[dict[str, Any]]:
+    """One row for each side: who is new, changed or unchanged, and what the ledger says it cost."""
+    artifacts = ArtifactStore.open(store)
+    rows = [
+        {"side": side, **_changes(artifacts, before.get(stage), done[stage][0].ref), **_cost(artifacts, done[stage][0])}
+        for stage, side in _SIDES.items()
+        if stage in done
+    ]
+    report.show_table("refresh", rows, "What changed, and what it cost")
+    for row in rows:
+        report.log().info("refresh: %s", row)
+    return rows
+
+
+def _changes(artifacts: ArtifactStore, before: ArtifactRef | None, after: ArtifactRef) -> dict[str, int]:
+    new = _profiles(artifacts, after)
+    old = _profiles(artifacts, before) if before else {}
+    changed = sum(name in old and old[name] != profile for name, profile in new.items())
+    added = len(new.keys() - old.keys())
+    gone = len(old.keys() - new.keys())
+    return {"new": added, "changed": changed, "unchanged": len(new) - added - changed, "gone": gone}
+
+
+def _profiles(artifacts: ArtifactStore, ref: ArtifactRef) -> dict[str, str | None]:
+    """What every item or user, by original id, has for a profile."""
+    side = _SIDES[ref.stage]
+    prepare = ArtifactRef("prepare", artifacts.manifest(ref).content.inputs["prepare"], artifacts.url)
+    try:
+        index: pa.Table = artifacts.table(prepare, f"{side}_index").sort_by(side)
+    except StoreError:
+        return {}  # the data that the earlier profiles belong to was removed
+    profiles = artifacts.table(ref, "profiles", ["id", "summarization"])
+    names = index[f"{side}_id"].take(profiles["id"]).to_pylist()
+    return dict(zip(names, profiles["summarization"].to_pylist(), strict=True))
+
+
+def _cost(artifacts: ArtifactStore, result: StageResult) -> dict[str, Any]:
+    if result.status == "hit":
+        return {"calls": 0, "usd": 0.0, "possibly_billed_usd": 0.0}
+    with open_ledger(artifacts.ledger_path) as ledger:
+        spent = ledger.account(account_of(result.ref.stage, result.wanted))
+    calls = sum(spent["calls"].values())
+    return {"calls": calls, "usd": spent["usd"], "possibly_billed_usd": spent["possibly_billed_usd"]}

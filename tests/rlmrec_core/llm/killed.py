@@ -1,0 +1,27 @@
+"""One run over 2,000 items, in a process that the kill test ends again and again: `killed.py URL LEDGER ITEMS`."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from rlmrec_core.config import LlmConfig, ProfileConfig
+from rlmrec_core.profiling.asking import Asking
+from rlmrec_core.profiling.sources import ItemSource
+
+
+def sources(n: int) -> Iterable[ItemSource]:
+    return (ItemSource(i, f"Title {i}", f"What number {i} is about.", (), ()) for i in range(n))
+
+
+def main(url: str, ledger: str, n: int) -> None:
+    llm = LlmConfig(model="m", base_url=url, concurrency=48, timeout_seconds=20, price_in=1.0, price_out=2.0)
+    config = ProfileConfig(generator="llm", domain="books", llm=llm)
+    asking = Asking(lambda: sources(n), "item", config, Path(ledger), "kill")
+    status = Counter(row.status for rows in asking.rows() for row in rows)
+    print(json.dumps({"status": status} | asking.report()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
