@@ -50,17 +50,11 @@ def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig) 
     edges = replace(chosen, user=user, item=item)
     split = _SplitStream(interactions, edges)
     item_ids = item_index["item_id"].combine_chunks()
+    ready = {"user_index": user_index, "item_index": item_index, "filter_report": log.table(FILTER_REPORT)}
     return {
         "split": (SPLIT, split.batches()),
         "cold_start": (COLD_START, _cold_start(interactions, cold, chosen, coded)),
-        **{
-            name: (table.schema, iter(table.to_batches()))
-            for name, table in {
-                "user_index": user_index,
-                "item_index": item_index,
-                "filter_report": log.table(FILTER_REPORT),
-            }.items()
-        },
+        **{name: (table.schema, iter(table.to_batches())) for name, table in ready.items()},
         "statistics": (STATISTICS, _late(lambda: card.statistics(edges, split.review_lengths, item_ids, items))),
         "histograms": (HISTOGRAMS, _late(lambda: card.histograms(edges, split.review_lengths))),
     }
