@@ -265,10 +265,14 @@ class BatchDesk:
 
     async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Something that costs nothing, asked again until it is answered."""
+
+        async def attempt() -> Answer:
+            return await ask()
+
         retrying = AsyncRetrying(
             retry=retry_if_exception(is_transient), stop=stop_after_attempt(6), wait=_backoff, reraise=True
         )
         try:
-            return await retrying(ask)
+            return await retrying(attempt)
         except openai.OpenAIError as error:
             raise ServerRefused(str(self.server.verdict(error))) from None
