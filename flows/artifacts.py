@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
+from flows.inputs import noted_keys
+from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError, leftovers, sweep
 
 app = typer.Typer(help="Look at the artifacts, check them, and remove old ones.", no_args_is_help=True)
 console = Console(highlight=False)
 
-StoreOption = Annotated[str, typer.Option("--store", help="Folder or bucket of the artifacts")]
+StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
 
 
 @app.command("list")
@@ -60,20 +61,34 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Really delete; without it, only say what would be")] = False,
     store: StoreOption = "artifacts",
 ) -> None:
-    """Remove all but the newest artifacts of each stage, and whatever those were made from."""
+    """Remove what is neither new nor in use, and what killed runs left behind; not while something is running.
+
+    Kept are the newest artifacts of each stage, those that a stage's deployment would take as its inputs, and whatever
+    they all were made from.
+    """
     artifacts = ArtifactStore.open(StoreConfig(url=store))
+    verb, freed = "delete" if delete else "would delete", 0
     for ref in collectable(artifacts, keep):
-        console.print(f"{'delete' if delete else 'would delete'} {ref}", markup=False)
+        size = artifacts.manifest(ref).bytes
+        freed += size
+        console.print(f"{verb} {ref}  {size / 1e6:.1f} MB", markup=False)
         if delete:
             artifacts.remove(ref)
+    for left in leftovers(artifacts):
+        freed += left.bytes
+        console.print(f"{verb} {left.path}  {left.bytes / 1e6:.1f} MB, left by a killed run", markup=False)
+        if delete:
+            sweep(artifacts, left)
+    console.print(f"{freed / 1e6:.1f} MB" + ("" if delete else "; nothing was deleted, say --delete to do it"))
 
 
 def collectable(artifacts: ArtifactStore, keep: int) -> list[ArtifactRef]:
-    """Artifacts that are neither among the `keep` newest of their stage nor an ancestor of one that is."""
+    """Artifacts that are not among the `keep` newest of their stage, nor a run's latest, nor an ancestor of one."""
     refs = artifacts.refs()
     by_key = {ref.key: ref for ref in refs}
     stages = {ref.stage for ref in refs}
     waiting = [ref for stage in stages for ref in [ref for ref in refs if ref.stage == stage][:keep]]
+    waiting += [by_key[key] for stage in stages for key in noted_keys(artifacts, stage) if key in by_key]
     kept: set[ArtifactRef] = set()
     while waiting:
         ref = waiting.pop()

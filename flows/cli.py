@@ -28,7 +28,7 @@ app.add_typer(artifacts_app, name="artifacts")
 app.command()(download)
 console = Console(highlight=False, soft_wrap=True)
 
-StoreOption = Annotated[str, typer.Option("--store", help="Folder or bucket of the artifacts")]
+StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
 
 
 @app.command()
@@ -64,12 +64,38 @@ def run(
     home = _settle(store)
     from flows.runs import run_pipeline
 
-    address = store if "://" in store else str(Path(store).resolve())
+    address = _absolute(store)
     with _ending_well():
         completed = run_pipeline(home, chosen, StoreConfig(url=address), force, console)
     if not completed:
         raise typer.Exit(1)
     _show_results(address)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)] = None,
+    store: StoreOption = "artifacts",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
+    ] = None,
+) -> None:
+    """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model."""
+    chosen = settings(config, dataset, data, set_ or [])
+    _settle(store)
+    from tasks.planning import plan_by_hand
+
+    with _ending_well():
+        rows = plan_by_hand(chosen, StoreConfig(url=_absolute(store)))
+    for row in rows:
+        table = Table(row["side"], "")
+        for name, value in row.items():
+            table.add_row(name, "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
+        console.print(table)
+    if not rows:
+        console.print("no profile is written by a model server: nothing costs anything")
 
 
 def settings(file: Path | None, dataset: str | None, data: Path | None, assignments: list[str]) -> PipelineConfig:
@@ -109,9 +135,14 @@ def _with(tree: dict[str, Any], assignment: tuple[list[str], Any]) -> dict[str, 
     return tree | {head: _with(tree.get(head, {}), (rest, value)) if rest else value}
 
 
+def _absolute(store: str) -> str:
+    return store if "://" in store else str(Path(store).resolve())
+
+
 def _settle(store: str) -> Home:
     """The project's home, entered before Prefect is imported: at import it already makes its own folder."""
     home = Home.beside(store)
+    os.environ["RLMREC_STORE"] = _absolute(store)  # for the worker, whose runs name no other
     if "PREFECT_API_URL" in os.environ:
         return home  # the user's own server, with the user's own settings
     environment = home.environment()
@@ -126,6 +157,7 @@ def _ending_well() -> Iterator[None]:
     """End in good order on Ctrl-C, SIGTERM and SIGHUP, and show what went wrong without a traceback."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
     try:
         yield
     except KeyboardInterrupt:

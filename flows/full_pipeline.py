@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows import stages
+from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
-from storage import StoreConfig
+from storage import ArtifactRef, StoreConfig
 from tasks.stage import StageResult
 from tasks.summary import publish
 from tasks.train import reads_semantics
@@ -26,14 +28,19 @@ def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = Store
     with quick_subflows():
         done = semantics(config, store, force)
         done |= learning(config, store, done, force)
-    publish(store, done)
+    publish(store, config, done)
+    with get_client(sync_client=True) as client:
+        fill_forms(client, config, store)
 
 
 Done = dict[str, list[StageResult]]
 
 
-def semantics(config: PipelineConfig, store: StoreConfig, force: bool) -> Done:
-    """The stages from raw data to semantic vectors. Text is left alone where no variant reads it."""
+def semantics(config: PipelineConfig, store: StoreConfig, force: bool, previous: ArtifactRef | None = None) -> Done:
+    """The stages from raw data to semantic vectors. Text is left alone where no variant reads it.
+
+    previous: user profiles of an earlier run, kept for those who changed too little.
+    """
     ingest = stages.ingest(config.ingest, store, force)
     raw = {"ingest": ingest.ref.key}
     prepare = stages.prepare(config.prepare, store, **raw, force=force)
@@ -43,7 +50,8 @@ def semantics(config: PipelineConfig, store: StoreConfig, force: bool) -> Done:
     data = raw | {"prepare": prepare.ref.key}
     items = stages.item_profiles(config.item_profiles, store, **data, force=force)
     data |= {"item_profiles": items.ref.key}
-    users = stages.user_profiles(config.user_profiles, store, **data, force=force)
+    earlier = previous.key if previous else None
+    users = stages.user_profiles(config.user_profiles, store, **data, previous=earlier, force=force)
     data |= {"user_profiles": users.ref.key}
     embed = stages.embed(config.embed, store, **data, force=force)
     return done | {"item_profiles": [items], "user_profiles": [users], "embed": [embed]}

@@ -34,10 +34,15 @@ def remember(artifacts: ArtifactStore, refs: list[ArtifactRef]) -> None:
     artifacts.write_json(_note(refs[0].stage), [ref.key for ref in refs])
 
 
+def noted_keys(artifacts: ArtifactStore, stage: str) -> list[str]:
+    """Keys of what the stage made or found in its last run, whether or not it is still there."""
+    keys: list[str] = artifacts.read_json(_note(stage)) or []
+    return keys
+
+
 def latest(artifacts: ArtifactStore, stage: str) -> list[ArtifactRef]:
     """What the stage made or found in its last run. Raises MissingInput if nothing, or if it was damaged since."""
-    keys = artifacts.read_json(_note(stage))
-    refs = [artifacts.find(stage, key) for key in keys or []]
+    refs = [artifacts.find(stage, key) for key in noted_keys(artifacts, stage)]
     if not refs or None in refs:
         raise MissingInput(f"{artifacts.url} has no sound artifact of {stage}: {_way_out(stage)}")
     return [ref for ref in refs if ref]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flows.client import connect, create_pool, end_stale_runs, is_healthy
+from flows.forms import refill_forms
 from flows.services import Home, Process, Server, deploy, server, worker
 
 
@@ -40,6 +41,9 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
         _tidy(found, say)
         with worker(home, found.api) as process:
             deploy(home, found.api)
+            if lasting:
+                with connect(found.api) as client:
+                    refill_forms(client)
             yield Running(found.api, (found.process, process))
 
 

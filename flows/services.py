@@ -27,7 +27,7 @@ _FOREIGN = {
     "PREFECT_PROFILE",
     "PREFECT_SERVER_API_AUTH_STRING",
 }
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 _STOP_SECONDS = 15.0
 
 
@@ -62,6 +62,9 @@ class Home:
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_UI_V2_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # A busy machine is slow, not broken: without these, requests fail after ten seconds.
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         }
 
 

@@ -17,7 +17,7 @@ from rlmrec_core.config import (
     RecommendConfig,
     TrainConfig,
 )
-from storage import ArtifactStore, StoreConfig
+from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.embed import embed as embed_task
 from tasks.evaluate import evaluate as evaluate_task
@@ -25,7 +25,7 @@ from tasks.ingest import ingest as ingest_task
 from tasks.item_profiles import profile_items
 from tasks.prepare import prepare as prepare_task
 from tasks.recommend import recommend as recommend_task
-from tasks.stage import StageResult
+from tasks.stage import StageResult, as_states
 from tasks.train import reads_semantics, runs
 from tasks.train import train as train_task
 from tasks.user_profiles import profile_users
@@ -92,6 +92,7 @@ def user_profiles(
     ingest: str | None = None,
     prepare: str | None = None,
     item_profiles: str | None = None,
+    previous: str | None = None,
     force: bool = False,
 ) -> StageResult:
     """Write a profile of every user.
@@ -102,10 +103,13 @@ def user_profiles(
         ingest: Key of the ingest artifact; empty takes the latest.
         prepare: Key of the prepare artifact; empty takes the latest.
         item_profiles: Key of the item profiles; empty takes the latest.
+        previous: Key of earlier user profiles; users who changed less than config.refresh_threshold keep theirs.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
     """
-    refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare, item_profiles=item_profiles)
-    return _one(profile_users, config, store, **refs, force=force)
+    artifacts = ArtifactStore.open(store)
+    refs = find_inputs(artifacts, ingest=ingest, prepare=prepare, item_profiles=item_profiles)
+    earlier = ArtifactRef("user_profiles", previous, artifacts.url) if previous else None
+    return _one(profile_users, config, store, **refs, previous=earlier, force=force)
 
 
 @flow(name="embed", persist_result=False)
@@ -158,8 +162,7 @@ def train(
     for settings in runs(config):
         inputs = refs if settings.alignment else {"prepare": refs["prepare"]}
         results.append(_result(train_task, settings, store, **inputs, force=force))
-    remember(artifacts, [result.ref for result in results])
-    return results
+    return _end(artifacts, results, results)
 
 
 @flow(name="evaluate", persist_result=False)
@@ -208,14 +211,19 @@ def recommend(
     return _one(recommend_task, config, store, **refs, force=force)
 
 
-def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> StageResult:
+def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> Any:
     result = _result(task, config, store, **inputs)
-    remember(ArtifactStore.open(store), [result.ref])
-    return result
+    return _end(ArtifactStore.open(store), [result], result)
 
 
 def _result(task: Task[..., Any], *arguments: Any, **inputs: Any) -> StageResult:
-    # A hit ends in a state of its own name, and a direct call would return that state instead of the result.
+    # Called for its state, since a direct call of a task that ends in a state of its own returns that state.
     result: StageResult = task(*arguments, **inputs, return_state=True).result()
     report.log().info("%s", result)
     return result
+
+
+def _end(artifacts: ArtifactStore, results: list[StageResult], data: Any) -> Any:
+    """The state that a stage's flow ends in; whoever calls the flow gets `data`."""
+    remember(artifacts, [result.ref for result in results])
+    return as_states(results, data)

@@ -1,8 +1,9 @@
 """What a whole run tells: a page in the UI for people, and last-run.json for scripts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
 from tasks.metrics import comparison, mean_over_seeds
@@ -10,29 +11,26 @@ from tasks.stage import StageResult
 
 LAST_RUN = "last-run.json"
 Done = Mapping[str, list[StageResult]]
+_ACCURACY = ("recall", "ndcg")
 
 
-def publish(store: StoreConfig, done: Done) -> None:
+def publish(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
     """Write last-run.json at the store's root, and the summary of a run that went through every stage."""
     artifacts = ArtifactStore.open(store)
-    run = last_run(artifacts, done)
+    run = last_run(artifacts, config, done)
     artifacts.write_json(LAST_RUN, run)
-    parts = {
-        "Metrics on test": report.markdown_table(comparison(run["metrics"], "test")),
-        "Stages": _stage_table(artifacts, done),
-        "Recommendations": f"`{run['recommendations']}`",
-    }
-    report.show_markdown("summary", _page(parts), "What this run did")
+    lists = f"Every user's list: `{run['recommendations']}`"
+    parts = {"How good the models are": _metric_tables(run["metrics"]), "Recommendations": lists}
+    report.show_markdown("summary", _page(parts | _stages(artifacts, done)), "What this run did")
 
 
 def show_stages(store: StoreConfig, done: Done) -> None:
     """The summary of a run that stopped before training."""
-    page = _page({"Stages": _stage_table(ArtifactStore.open(store), done)})
-    report.show_markdown("summary", page, "What this run did")
+    report.show_markdown("summary", _page(_stages(ArtifactStore.open(store), done)), "What this run did")
 
 
-def last_run(artifacts: ArtifactStore, done: Done) -> dict[str, Any]:
-    """What scripts rely on: the stages, the metrics (mean over seeds) and where the recommendations are."""
+def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> dict[str, Any]:
+    """What scripts rely on: the stages, the metrics (mean over seeds), where the recommendations are, the settings."""
     return {
         "stages": [
             {
@@ -47,22 +45,65 @@ def last_run(artifacts: ArtifactStore, done: Done) -> dict[str, Any]:
         ],
         "metrics": mean_over_seeds(artifacts.table(done["evaluate"][0].ref, "metrics")),
         "recommendations": artifacts.address(done["recommend"][0].ref, "recommendations.parquet"),
+        "config": config.model_dump(mode="json"),
     }
 
 
-def _stage_table(artifacts: ArtifactStore, done: Done) -> str:
+def last_config(artifacts: ArtifactStore) -> PipelineConfig:
+    """The settings of the last run that went through every stage; the defaults, which run the sample, before any."""
+    run = artifacts.read_json(LAST_RUN) or {}
+    return PipelineConfig.model_validate(run.get("config", {}))
+
+
+def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
+    """Accuracy on test, the best of each column in bold; the rest folded away."""
+    accuracy, others = (
+        [metric for metric in metrics if (metric["metric"] in _ACCURACY) == wanted] for wanted in (True, False)
+    )
+    return "\n\n".join(
+        [
+            "Test metrics, mean over seeds; higher is better. Base is the recommender alone, con and gen align it with "
+            "the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to everybody.",
+            _model_table(accuracy, bold=True),
+            "<details><summary>Coverage and novelty</summary>\n",
+            _model_table(others, bold=False),
+            "</details>",
+        ]
+    )
+
+
+def _model_table(metrics: Iterable[dict[str, Any]], *, bold: bool) -> str:
+    rows = comparison(metrics, "test")
+    best = {name: max(row[name] for row in rows) for name in list(rows[0])[2:]} if rows and bold else {}
+    shown = [
+        {"model": " ".join(dict.fromkeys((row["backbone"], row["variant"])))}
+        | {name: _number(row[name], best.get(name)) for name in list(row)[2:]}
+        for row in rows
+    ]
+    return report.markdown_table(shown)
+
+
+def _number(value: float, best: float | None) -> str:
+    return f"**{value:.4f}**" if value == best else f"{value:.4f}"
+
+
+def _stages(artifacts: ArtifactStore, done: Done) -> dict[str, str]:
     rows = [
         {
             "stage": result.title,
             "status": result.status,
             "seconds": f"{result.seconds:.1f}",
             "rows": result.rows,
-            "MB": f"{artifacts.manifest(result.ref).bytes / 1e6:.1f}",
-            "artifact": f"`{artifacts.address(result.ref)}`",
+            "MB": f"{result.bytes / 1e6:.1f}",
+            "artifact": f"`{result.ref.stage}/{result.ref.key[:12]}`",
         }
         for result in _all(done)
     ]
-    return report.markdown_table(rows)
+    legend = (
+        f"hit: found in the store, nothing was computed or paid. The artifacts are folders in `{artifacts.url}`; "
+        "`rlmrec artifacts show KEY` tells what one holds and what it was made from."
+    )
+    return {"Stages": f"{report.markdown_table(rows)}\n\n{legend}"}
 
 
 def _all(done: Done) -> Iterable[StageResult]:

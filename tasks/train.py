@@ -76,20 +76,18 @@ class _Narrator:
     def __init__(self, settings: RunSettings) -> None:
         title = f"{settings.backbone} {settings.variant} {settings.seed}"
         self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}")
-        self._best, self._epochs = 0.0, 0
+        self._best, self._left = 0.0, 0
 
     def __call__(self, record: EpochRecord) -> None:
         self._best = max(self._best, (record.validation or {}).get(STOPPING_METRIC, 0.0))
-        self._epochs = record.epoch + 1
-        self._progress(self._epochs, record.max_epochs, self._note)
-
-    @property
-    def _note(self) -> str:
-        return f"best validation {STOPPING_METRIC} {self._best:.4f}"
+        done = record.epoch + 1
+        self._left = record.max_epochs - done
+        self._progress(done, record.max_epochs, f"best validation {STOPPING_METRIC} {self._best:.4f}")
 
     def finish(self) -> None:
-        """Fill the bar: training may have stopped early."""
-        self._progress(max(self._epochs, 1), max(self._epochs, 1), self._note)
+        """Fill the bar of a training that stopped early."""
+        if self._left:
+            self._progress(1, 1, f"stopped early, {self._left} epochs before the last")
 
 
 def _show_curve(artifacts: ArtifactStore, result: StageResult) -> None:

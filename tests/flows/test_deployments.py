@@ -17,14 +17,14 @@ def flow_of(name):
 
 
 def test_every_stage_and_the_whole_have_a_deployment():
-    assert list(DEPLOYMENTS) == ["full-pipeline", *STAGES, "refresh-profiles"]
+    assert list(DEPLOYMENTS) == ["full-pipeline", *STAGES, "plan", "retry-failed", "refresh-profiles", "refresh-all"]
 
 
 def test_the_full_pipeline_has_the_name_that_people_type():
     assert flow_of("full-pipeline").name == "rlmrec"
 
 
-@pytest.mark.parametrize("name", [*STAGES, "refresh-profiles"])
+@pytest.mark.parametrize("name", [*STAGES, "plan", "retry-failed", "refresh-profiles"])
 def test_other_deployments_are_named_as_their_flows(name):
     assert flow_of(name).name == name
 
@@ -47,4 +47,4 @@ def test_every_field_of_a_form_is_explained(name):
 
 def test_nothing_is_scheduled_that_was_not_asked_for():
     schedules = [schedule for deployment in DEPLOYMENTS.values() for schedule in deployment.get("schedules", [])]
-    assert [schedule["active"] for schedule in schedules] == [False]
+    assert {schedule["active"] for schedule in schedules} == {False}

@@ -50,7 +50,8 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(store):
         ids = [run.id for run in subflows]
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": ids}), task_run_filter=TaskRunFilter())
         shown = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id={"any_": [run_id, *ids]}))
-    assert {run.name for run in subflows} and {task.state.name for task in tasks} == {"Cached"}
+    assert {run.state.name for run in subflows} == {task.state.name for task in tasks} == {"Cached"}
+    assert all("hit in" in run.state.message for run in subflows)
     keys = {artifact.key for artifact in shown}
     assert {"summary", "metrics", "data-card", "curve-train-lightgcn-base-2023", "recommendations"} <= keys
     summary = next(artifact.data for artifact in shown if artifact.key == "summary")
@@ -89,3 +90,21 @@ def test_a_refresh_stops_before_training_unless_asked(store):
     refresh_profiles(tiny(), store)
     artifacts = ArtifactStore.open(store)
     assert artifacts.latest("embed") and not artifacts.latest("train")
+
+
+def test_a_refresh_takes_the_settings_of_the_last_full_run(store):
+    config = tiny(train={"seeds": [7]})
+    rlmrec(config, store)
+    assert last_run(store)["config"] == config.model_dump(mode="json")
+    refresh_profiles(store=store, retrain=True)
+    assert {stage["status"] for stage in last_run(store)["stages"]} == {"hit"}
+
+
+def test_the_forms_of_the_stages_start_from_the_last_full_run(store):
+    """A deployment without a worker will do: its parameters are what the form shows."""
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow(stages.embed)
+        deployment = client.create_deployment(flow_id, "embed", paused=True, parameters={})
+        rlmrec(tiny(), store)
+        shown = client.read_deployment(deployment).parameters
+    assert shown == {"config": tiny().embed.model_dump(mode="json"), "store": store.model_dump()}

@@ -1,0 +1,29 @@
+"""The forms of the stages in the UI start from the settings of the last full run."""
+
+from contextlib import suppress
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
+
+from rlmrec_core.config import PipelineConfig
+from storage import ArtifactStore, StoreConfig
+from tasks.summary import last_config
+
+
+def fill_forms(client: SyncPrefectClient, config: PipelineConfig, store: StoreConfig) -> None:
+    """Make each section of `config`, and `store`, the default of its stage's deployment where there is one."""
+    for section, settings in config:
+        name = section.replace("_", "-")
+        parameters = {"config": settings.model_dump(mode="json"), "store": store.model_dump()}
+        with suppress(ObjectNotFound):
+            deployment = client.read_deployment_by_name(f"{name}/{name}")
+            client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
+
+
+def refill_forms(client: SyncPrefectClient) -> None:
+    """Fill the forms again, which a deploy has emptied, from what the worker's store remembers."""
+    store = StoreConfig()
+    with suppress(ValidationError):  # remembered by a version with other settings
+        fill_forms(client, last_config(ArtifactStore.open(store)), store)

@@ -1,0 +1,56 @@
+"""What a run would cost; and another try for what failed."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows import stages
+from flows.full_pipeline import quick_subflows
+from rlmrec_core.config import PipelineConfig
+from storage import ArtifactStore, StoreConfig
+from tasks import report
+from tasks.plan import plan as plan_task
+from tasks.stage import StageResult
+from tasks.summary import last_config, show_stages
+
+
+@flow(name="plan", persist_result=False)
+def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig()) -> list[dict[str, Any]]:
+    """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model.
+
+    Args:
+        config: Settings of every stage, as in the full pipeline.
+        store: Where artifacts are kept.
+    """
+    with quick_subflows():
+        ingest = stages.ingest(config.ingest, store)
+        prepare = stages.prepare(config.prepare, store, ingest.ref.key)
+    rows = plan_task(config.item_profiles, config.user_profiles, store, ingest.ref, prepare.ref)
+    for row in rows:
+        report.log().info("plan: %s", row)
+    if not rows:
+        report.log().info("plan: no profile is written by a model server, nothing costs anything")
+    return rows
+
+
+@flow(name="retry-failed", persist_result=False)
+def retry_failed(
+    config: PipelineConfig | None = None, store: StoreConfig = StoreConfig()
+) -> dict[str, list[StageResult]]:
+    """Ask once more for the profiles and vectors that could not be had, and for nothing else.
+
+    Works on the latest data. What is finished already is found and left as it is.
+
+    Args:
+        config: Settings of every stage; none takes those of the store's last full run.
+        store: Where artifacts are kept.
+    """
+    config = config or last_config(ArtifactStore.open(store))
+    with quick_subflows():
+        items = stages.item_profiles(config.item_profiles, store)
+        users = stages.user_profiles(config.user_profiles, store, item_profiles=items.ref.key)
+        keys = {"item_profiles": items.ref.key, "user_profiles": users.ref.key}
+        vectors = stages.embed(config.embed, store, **keys)
+    done = {"item_profiles": [items], "user_profiles": [users], "embed": [vectors]}
+    show_stages(store, done)
+    return done
