@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run ui test check bench bench-scale bench-ingest clean
+.PHONY: help run plan ui test check bench bench-scale bench-ingest bench-llm clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -13,6 +13,10 @@ help:  ## List the commands
 
 run: .venv/installed  ## Run the pipeline: the sample, or DATASET=movielens DATA=folder, or CONFIG=file.toml
 	@$(BIN)/rlmrec run $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data $(DATA)) \
+		$(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+plan: .venv/installed  ## Say what the profiles would cost, without asking a model; options as for run
+	@$(BIN)/rlmrec plan $(if $(DATASET),--dataset $(DATASET)) $(if $(DATA),--data $(DATA)) \
 		$(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 ui: .venv/installed  ## Bring up the Prefect server, its UI and a worker; Ctrl-C ends all of it
@@ -36,6 +40,9 @@ bench-scale: .venv/installed  ## Train on synthetic graphs of 1, 2, 4 and 8 mill
 
 bench-ingest: .venv/installed  ## Read and prepare 2 and 22 million generated reviews: 20 GB under /tmp, an hour at most
 	$(BIN)/python -m tests.benchmarks.ingest $(ARGS)
+
+bench-llm: .venv/installed-dev  ## Measure the model client against a server of its own: throughput and memory
+	$(BIN)/python -m tests.benchmarks.llm $(ARGS)
 
 clean:  ## Remove the environment, caches and Prefect's state; artifacts stay
 	rm -rf .venv .rlmrec .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
