@@ -24,7 +24,8 @@ time.sleep(600)
 """
 # Starts a guarded family and waits.
 STARTER = f"""
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would inherit that it is ignored
 subprocess.Popen([sys.executable, '-m', 'flows.guard', sys.executable, '-c', {FAMILY!r}],
                  stdin=subprocess.PIPE, start_new_session=True)
 time.sleep(600)
