@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import Task, flow
 
+from flows.approval import approved
 from flows.inputs import check_lineage, find_input, find_inputs, find_models, remember
 from rlmrec_core.config import (
     EmbedConfig,
@@ -23,6 +24,7 @@ from tasks.embed import embed as embed_task
 from tasks.evaluate import evaluate as evaluate_task
 from tasks.ingest import ingest as ingest_task
 from tasks.item_profiles import profile_items
+from tasks.plan import plan_of_items, plan_of_users
 from tasks.prepare import prepare as prepare_task
 from tasks.recommend import recommend as recommend_task
 from tasks.stage import StageResult, as_states
@@ -82,6 +84,7 @@ def item_profiles(
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
     """
     refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare)
+    approved(config, lambda: plan_of_items(config, store, **refs))
     return _one(profile_items, config, store, **refs, force=force)
 
 
@@ -108,6 +111,7 @@ def user_profiles(
     """
     artifacts = ArtifactStore.open(store)
     refs = find_inputs(artifacts, ingest=ingest, prepare=prepare, item_profiles=item_profiles)
+    approved(config, lambda: plan_of_users(config, store, **refs))
     earlier = ArtifactRef("user_profiles", previous, artifacts.url) if previous else None
     return _one(profile_users, config, store, **refs, previous=earlier, force=force)
 

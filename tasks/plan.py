@@ -19,16 +19,37 @@ def plan(
 ) -> list[dict[str, Any]]:
     """One row for each side: requests, tokens, dollars, cache hits, and what a change of one item invalidates."""
     artifacts = ArtifactStore.open(store)
-    corpus, ledger = train_corpus(artifacts, ingest, prepare), artifacts.ledger_path
     rows: list[dict[str, Any]] = []
     if items.generator == "llm":
-        rows.append(profiling.plan_items(corpus, items, ledger=ledger).to_json())
+        rows.append(plan_of_items(items, store, ingest, prepare))
     if users.generator == "llm":
         written = artifacts.find("item_profiles", item_stage(items.resolved(), ingest, prepare).key)
-        table = artifacts.table(written, "profiles") if written else None
-        touched = profiling.touched_users(corpus, users)
-        row = profiling.plan_users(corpus, table, users, ledger=ledger).to_json()
-        note = f"one changed item reaches {touched['mean']} users on average, {touched['most']} at most"
-        rows.append(row | {"note": "; ".join(filter(None, [row["note"], note]))})
+        rows.append(plan_of_users(users, store, ingest, prepare, written))
     report.show_table("plan", rows, "What would be asked, and what it would cost")
     return rows
+
+
+def plan_of_items(
+    config: ProfileConfig, store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef
+) -> dict[str, Any]:
+    """What the items' profiles would cost."""
+    artifacts = ArtifactStore.open(store)
+    corpus = train_corpus(artifacts, ingest, prepare)
+    return profiling.plan_items(corpus, config, ledger=artifacts.ledger_path).to_json()
+
+
+def plan_of_users(
+    config: ProfileConfig,
+    store: StoreConfig,
+    ingest: ArtifactRef,
+    prepare: ArtifactRef,
+    item_profiles: ArtifactRef | None,
+) -> dict[str, Any]:
+    """What the users' profiles would cost, and how many of them a changed item reaches."""
+    artifacts = ArtifactStore.open(store)
+    corpus = train_corpus(artifacts, ingest, prepare)
+    table = artifacts.table(item_profiles, "profiles") if item_profiles else None
+    row = profiling.plan_users(corpus, table, config, ledger=artifacts.ledger_path).to_json()
+    touched = profiling.touched_users(corpus, config)
+    note = f"one changed item reaches {touched['mean']} users on average, {touched['most']} at most"
+    return row | {"note": "; ".join(filter(None, [row["note"], note]))}

@@ -24,7 +24,7 @@ class LlmConfig(Section):
     KEYLESS: ClassVar[frozenset[str]] = frozenset(
         {
             "server", "mode", "concurrency", "timeout_seconds", "deadline_seconds",
-            "budget_usd", "price_in", "price_out", "batch_requests", "batch_poll_seconds",
+            "budget_usd", "approve_above_usd", "price_in", "price_out", "batch_requests", "batch_poll_seconds",
         }
     )  # fmt: skip
 
@@ -43,6 +43,9 @@ class LlmConfig(Section):
     )
     budget_usd: float | None = Field(
         None, ge=0, description="Most that this stage's artifact may cost, interrupted runs included, in US dollars"
+    )
+    approve_above_usd: float | None = Field(
+        None, ge=0, description="A run whose plan may cost more pauses until somebody approves it in the UI"
     )
     price_in: float | None = Field(
         None, ge=0, description="US dollars per million tokens read; none uses the price table"

@@ -13,12 +13,13 @@ import numpy as np
 from rlmrec_core.config.text import EmbedConfig, MissingSetting
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
 from rlmrec_core.llm.calls import Call, sha256_of
-from rlmrec_core.llm.desk import Desk, Purse
+from rlmrec_core.llm.desk import Desk
 from rlmrec_core.llm.errors import BrokenAnswer, ContextTooLong, RequestFailed, RequestRejected
 from rlmrec_core.llm.lane import Lane
 from rlmrec_core.llm.ledger import Ledger, open_ledger
 from rlmrec_core.llm.meter import Meter
 from rlmrec_core.llm.prices import find_price
+from rlmrec_core.llm.purse import Purse
 from rlmrec_core.llm.server import Server
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order

@@ -22,7 +22,6 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from rlmrec_core.llm.answers import Usage
 from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch
 from rlmrec_core.llm.calls import PATHS, Call, canonical_json
-from rlmrec_core.llm.desk import Purse
 from rlmrec_core.llm.errors import (
     BrokenAnswer,
     BudgetReached,
@@ -34,6 +33,7 @@ from rlmrec_core.llm.errors import (
 )
 from rlmrec_core.llm.ledger import Ledger
 from rlmrec_core.llm.meter import Meter
+from rlmrec_core.llm.purse import Purse
 from rlmrec_core.llm.server import Server
 
 Answer = TypeVar("Answer")

@@ -26,9 +26,9 @@ from rlmrec_core.llm.errors import (
     may_be_billed,
 )
 from rlmrec_core.llm.lane import Lane, reset_wait
-from rlmrec_core.llm.ledger import Cost, Ledger, Outcome
+from rlmrec_core.llm.ledger import Ledger, Outcome
 from rlmrec_core.llm.meter import Meter
-from rlmrec_core.llm.prices import Price
+from rlmrec_core.llm.purse import Purse
 from rlmrec_core.llm.server import Server
 
 Answer = TypeVar("Answer")
@@ -38,29 +38,6 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS, _BILLED_ATTEMPTS = 6, 2
 _POLL = 0.2  # seconds between two looks at a request that another process is asking
 _backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
-
-
-@dataclass
-class Purse:
-    """What may be spent: on whose account, at which price, up to how many dollars."""
-
-    account: str
-    price: Price | None = None
-    budget: float | None = None
-
-    def most(self, call: Call) -> float:
-        """Dollars that a call can cost at most; 0 where the price is unknown, which no budget allows."""
-        return self.price.of(call.most_tokens_in, call.cap) if self.price else 0.0
-
-    def cost(self, call: Call, usage: Usage, body: bytes) -> Cost:
-        """What an answer was billed. Where the server does not say it is estimated from what was counted."""
-        tokens_in = call.tokens_in if usage.tokens_in is None else usage.tokens_in
-        tokens_out = usage.tokens_out
-        if tokens_out is None:
-            tokens_out = min(call.cap, len(body) // 4)
-        usd = self.price.of(tokens_in, tokens_out) if self.price else None
-        told = usage.tokens_in is not None and (usage.tokens_out is not None or not call.cap)
-        return Cost(usd, tokens_in, tokens_out, estimated=not told)
 
 
 @dataclass

@@ -9,12 +9,13 @@ from typing import Any
 
 from rlmrec_core.config.text import LlmConfig, MissingSetting, ProfileConfig
 from rlmrec_core.llm.batch import BatchDesk
-from rlmrec_core.llm.desk import Desk, Purse
+from rlmrec_core.llm.desk import Desk
 from rlmrec_core.llm.errors import BudgetReached
 from rlmrec_core.llm.lane import Lane
 from rlmrec_core.llm.ledger import Ledger, open_ledger
 from rlmrec_core.llm.meter import Meter
 from rlmrec_core.llm.prices import find_price
+from rlmrec_core.llm.purse import Purse
 from rlmrec_core.llm.server import Server
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import batched_run, in_order

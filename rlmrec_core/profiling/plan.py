@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from rlmrec_core.config.text import ProfileConfig
-from rlmrec_core.llm.desk import Purse
 from rlmrec_core.llm.ledger import Ledger
+from rlmrec_core.llm.purse import Purse
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.previous import Previous
 from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
