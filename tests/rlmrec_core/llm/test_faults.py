@@ -219,3 +219,36 @@ def test_a_model_that_recites_its_instructions_is_asked_again_and_fails(run):
     with FakeLLM(plan) as server:
         rows = run(server, n=1, description=None, reviews=HOSTILE).rows
     assert rows[0].status == "failed" and "instructions" in rows[0].error
+
+
+GOOD = '{"summarization": "For fans of fog.", "reasoning": "The title."}'
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        f"```json\n{GOOD}\n```",
+        f"Here you are: {GOOD} I hope it helps.",
+        f"<think>What would they like? {{}}</think>{GOOD}",
+        GOOD[:-1] + ",}",
+    ],
+)
+def test_what_only_wraps_an_answer_is_taken_off_without_another_call(run, wrapped):
+    with FakeLLM([said(wrapped)]) as server:
+        assert run(server, n=1).rows[0].summarization == "For fans of fog."
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ('{"summarization": "For fans of fog."}', "reasoning is missing"),
+        ('{"summarization": "None", "reasoning": "r"}', "says nothing"),
+        ('{"summarization": "", "reasoning": "r"}', "says nothing"),
+        (f"[{GOOD}]", "not one JSON object"),
+    ],
+)
+def test_an_answer_that_lacks_something_is_asked_again_with_the_reason(run, answer, complaint):
+    with FakeLLM([said(answer)]) as server:
+        assert run(server, n=1).status == ["ok"]
+    assert len(server.requests) == 2 and complaint in server.requests[1]["messages"][-1]["content"]
