@@ -38,7 +38,7 @@ def up(store: StoreOption = "artifacts") -> None:
     from flows.launch import everything
 
     with _ending_well(), everything(home, console.print, lasting=True) as running:
-        if not running.processes:
+        if not running.server:
             console.print(f"already up: {running.ui}")
             return
         console.print(f"ready: {running.ui}    (Ctrl-C ends the server and the worker)")

@@ -14,8 +14,9 @@ class Running:
     """A server ready for runs."""
 
     api: str
-    processes: tuple[Process, ...]
-    """Those that were started for it; none if it was up before."""
+    server: Process | None = None
+    worker: Process | None = None
+    """None, both of them, if the server was up before."""
 
     @property
     def ui(self) -> str:
@@ -24,8 +25,9 @@ class Running:
 
     def check(self) -> None:
         """Raise ServiceError if a process has ended."""
-        for process in self.processes:
-            process.check()
+        for process in (self.server, self.worker):
+            if process:
+                process.check()
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
     """
     with server(home, is_healthy, say, lasting=lasting) as found:
         if found.process is None:
-            yield Running(found.api, ())
+            yield Running(found.api)
             return
         _tidy(found, say)
         with worker(home, found.api) as process:
@@ -44,7 +46,7 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
             if lasting:
                 with connect(found.api) as client:
                     refill_forms(client)
-            yield Running(found.api, (found.process, process))
+            yield Running(found.api, found.process, process)
 
 
 def _tidy(found: Server, say: Callable[[str], None]) -> None:

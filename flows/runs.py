@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from httpx import TransportError
 from prefect.client.schemas.objects import Log
 from rich.console import Console
 
 from flows.client import cancel, connect, follow, submit
 from flows.launch import Running, everything
-from flows.services import Home
+from flows.services import Home, ServiceError
 from rlmrec_core.config import PipelineConfig
 from storage import StoreConfig
 
@@ -26,8 +27,11 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
         console.print(f"run {flow_run.name}: {running.ui}/runs/flow-run/{flow_run.id}", markup=False)
         try:
             state = follow(client, flow_run, lambda line: _show(console, line), running.check)
+        except TransportError as error:
+            running.check()
+            raise ServiceError(f"the server at {running.ui} does not answer: {error}") from error
         finally:
-            if running.processes:
+            if running.server and running.server.alive:
                 cancel(client, flow_run)
     console.print(f"run {flow_run.name}: {state.name}" + (f": {state.message}" if state.message else ""), markup=False)
     return state.is_completed()
@@ -36,7 +40,7 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
 @contextmanager
 def _server(home: Home, say: Callable[[str], None]) -> Iterator[Running]:
     if api := os.environ.get("PREFECT_API_URL"):
-        yield Running(api, ())
+        yield Running(api)
         return
     with everything(home, say, lasting=False) as running:
         yield running

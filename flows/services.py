@@ -108,9 +108,14 @@ class Process:
     def __init__(self, name: str, popen: "subprocess.Popen[bytes]", log: Path) -> None:
         self.name, self._popen, self._log = name, popen, log
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
     def check(self) -> None:
         """Raise ServiceError if the process has ended."""
-        if self._popen.poll() is not None:
+        if not self.alive:
             raise ServiceError(
                 f"the {self.name} ended (status {self._popen.returncode}); see {self._log}\n{self._tail()}"
             )

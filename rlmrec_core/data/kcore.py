@@ -1,24 +1,78 @@
 """The k-core of a bipartite graph, by peeling."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
-from rlmrec_core.data.edges import Ints
+from rlmrec_core.data.edges import Ints, Mask
+
+_EDGES_PER_THREAD = 500_000
+_MOST_THREADS = 4
+_WORTH_RENUMBERING = 0.75
+
+Places = npt.NDArray[np.intp]
 
 
-def k_core(user: Ints, item: Ints, k_user: int, k_item: int) -> npt.NDArray[np.int64]:
+@dataclass(frozen=True)
+class _Share:
+    """One thread's edges: codes (users, items) and positions, each (n,). An edge that is gone has the last code."""
+
+    codes: tuple[Places, Places]
+    position: Places
+
+
+def k_core(user: Ints, item: Ints, k_user: int, k_item: int) -> Places:
     """Positions, ascending, of the edges in which every user has at least k_user edges and every item k_item.
 
     user, item: (n_edges,) codes from 0, each pair once. The result is the largest such set; it may be empty.
-    Degrees are counted once and then lowered by the edges that a round removes, so that a round costs one look at
-    the surviving edges: the rounds that peel a few edges each are cheap.
+    The sides take turns: users are counted, the edges of those with too few go, then the same with items, until
+    neither loses any. Each thread has its share of the edges; the result does not depend on their number.
     """
-    alive = np.arange(len(user))
-    user_degree, item_degree = np.bincount(user), np.bincount(item)
-    while True:
-        keep = (user_degree[user] >= k_user) & (item_degree[item] >= k_item)
-        if keep.all():
-            return alive
-        user_degree -= np.bincount(user[~keep], minlength=len(user_degree))
-        item_degree -= np.bincount(item[~keep], minlength=len(item_degree))
-        alive, user, item = alive[keep], user[keep], item[keep]
+    # The code after the last one stands for the end of an edge that is gone.
+    gone = [int(codes.max(initial=-1)) + 1 for codes in (user, item)]
+    shares = _shares(user, item)
+    side, n_settled = 0, 0
+    with ThreadPoolExecutor(len(shares)) as pool:
+        while n_settled < 2:
+            degrees = np.sum(list(pool.map(partial(_degrees, side=side, n_codes=gone[side] + 1), shares)), axis=0)
+            enough = degrees >= (k_user, k_item)[side]
+            n_lost = int(degrees[:-1][~enough[:-1]].sum())
+            n_settled = 1 if n_lost else n_settled + 1
+            if n_lost and enough.sum() < _WORTH_RENUMBERING * len(enough):
+                enough[-1] = False
+                shares = list(pool.map(partial(_renumbered, side=side, enough=enough), shares))
+                gone[side] = int(enough.sum())
+            elif n_lost:
+                enough[-1] = True
+                list(pool.map(partial(_mark, side=side, enough=enough, gone=gone), shares))
+            side = 1 - side
+    return np.concatenate([share.position[share.codes[0] != gone[0]] for share in shares])
+
+
+def _shares(user: Ints, item: Ints) -> list[_Share]:
+    n_shares = max(1, min(os.cpu_count() or 1, _MOST_THREADS, len(user) // _EDGES_PER_THREAD))
+    columns = (np.array_split(column.astype(np.intp), n_shares) for column in (user, item, np.arange(len(user))))
+    return [_Share((users, items), positions) for users, items, positions in zip(*columns, strict=True)]
+
+
+def _degrees(share: _Share, side: int, n_codes: int) -> Places:
+    return np.bincount(share.codes[side], minlength=n_codes)
+
+
+def _renumbered(share: _Share, side: int, enough: Mask) -> _Share:
+    """The edges of the codes with enough, which become 0, 1, ...: counting is quick where codes lie close together."""
+    kept = np.flatnonzero(enough.take(share.codes[side]))
+    codes = [codes.take(kept) for codes in share.codes]
+    codes[side] = (np.cumsum(enough) - 1).take(codes[side])
+    return _Share((codes[0], codes[1]), share.position.take(kept))
+
+
+def _mark(share: _Share, side: int, enough: Mask, gone: list[int]) -> None:
+    """Mark the edges of the codes without enough as gone, in place: they are few."""
+    lost = np.flatnonzero(~enough.take(share.codes[side]))
+    for codes, code in zip(share.codes, gone, strict=True):
+        codes[lost] = code

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import psutil
 import pyarrow as pa
@@ -36,6 +37,7 @@ from tasks.prepare import prepare
 from tests.benchmarks import amazon_files
 
 Figures = dict[str, float]
+Codes = npt.NDArray[np.int32]
 REVIEWS = "reviews_Books.json.gz"
 FIELDS = ["reviewerID", "asin", "overall", "unixReviewTime", "reviewText"]
 K = 10
@@ -58,6 +60,7 @@ def reader(folder: Path) -> Figures:
 
 def both_stages(folder: Path) -> Figures:
     """ingest and prepare as the pipeline runs them: digests of the files, reviews and items, artifacts on disk."""
+    shutil.rmtree(folder / "artifacts", ignore_errors=True)
     store = StoreConfig(url=str(folder / "artifacts"))
     with timed() as first:
         raw = ingest.fn(_settings(folder), store)
@@ -168,12 +171,13 @@ def _settings(folder: Path) -> IngestConfig:
     return IngestConfig(reader="amazon-2014", path=str(folder))
 
 
-def _pairs(n: int) -> tuple[amazon_files.Ints, amazon_files.Ints]:
-    """About n edges, no pair twice."""
-    user, item = amazon_files.edges(n, n, np.random.default_rng(2023))
+def _pairs(n: int) -> tuple[Codes, Codes]:
+    """About n edges in no order, no pair twice, with codes as prepare has them."""
+    rng = np.random.default_rng(2023)
+    user, item = amazon_files.edges(n, n, rng)
     width = item.max() + 1
-    pair = np.unique(user * width + item)
-    return pair // width, pair % width
+    pair = rng.permutation(np.unique(user * width + item))
+    return (pair // width).astype(np.int32), (pair % width).astype(np.int32)
 
 
 def _fingerprint(rows: amazon_files.Ints) -> float:

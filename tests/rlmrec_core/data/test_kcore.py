@@ -1,9 +1,11 @@
 """Peeling gives the k-core."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlmrec_core.data import kcore
 from rlmrec_core.data.kcore import k_core
 from tests.rlmrec_core.data.worlds import pair_lists
 
@@ -23,6 +25,14 @@ def by_repeated_removal(pairs: list[tuple[int, int]], k_user: int, k_item: int) 
 def test_the_same_edges_as_removal_one_by_one(pairs: list[tuple[int, int]], k_user: int, k_item: int) -> None:
     user, item = np.array(pairs).T
     assert k_core(user, item, k_user, k_item).tolist() == by_repeated_removal(pairs, k_user, k_item)
+
+
+@given(pair_lists(), st.integers(1, 3), st.integers(1, 5))
+def test_however_many_threads_share_the_edges(pairs: list[tuple[int, int]], k: int, per_thread: int) -> None:
+    user, item = np.array(pairs).T
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kcore, "_EDGES_PER_THREAD", per_thread)
+        assert k_core(user, item, k, k).tolist() == by_repeated_removal(pairs, k, k)
 
 
 def test_a_chain_unravels_round_by_round() -> None:
