@@ -108,7 +108,7 @@ _TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {
         "lightgcn": {
             "base": {"n_layers": 3, "weight_decay": 2e-4},
             "con": {"weight_decay": 2e-4, "align_weight": 0.003, "align_tau": 0.2},
-            "gen": {"n_layers": 3, "weight_decay": 2e-4, "align_weight": 0.03, "align_tau": 0.1, "mask_ratio": 0.1},
+            "gen": {"n_layers": 3, "weight_decay": 2e-4, "align_weight": 0.01, "align_tau": 0.2, "mask_ratio": 0.05},
         },
     },
 }
