@@ -29,6 +29,8 @@ _UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _PAGE = 200
 _POLLS_AFTER_END = 3
 """The last lines arrive a little after the state."""
+_LONGEST_PAUSE = 5.0
+"""Seconds. Every poll asks for the lines of each stage: once a second it would take a tenth of a core from training."""
 
 
 def connect(api: str) -> SyncPrefectClient:
@@ -78,17 +80,19 @@ def follow(client: SyncPrefectClient, run: FlowRun, show: Callable[[Log], None],
     `check` is called now and then, and ends the waiting by raising.
     """
     seen: Counter[UUID] = Counter()
-    polls_left = _POLLS_AFTER_END
+    polls_left, pause = _POLLS_AFTER_END, 1.0
     while True:
         check()
         state = client.read_flow_run(run.id).state
-        for line in _new_lines(client, run.id, seen):
+        lines = list(_new_lines(client, run.id, seen))
+        for line in lines:
             show(line)
+        pause = 1.0 if lines else min(2 * pause, _LONGEST_PAUSE)
         if state and state.is_final():
-            polls_left -= 1
+            polls_left, pause = polls_left - 1, 1.0
             if not polls_left:
                 return state
-        time.sleep(1.0)
+        time.sleep(pause)
 
 
 def cancel(client: SyncPrefectClient, run: FlowRun) -> None:
