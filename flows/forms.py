@@ -7,6 +7,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
+from flows import stages
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks.summary import last_config
@@ -17,6 +18,8 @@ def fill_forms(client: SyncPrefectClient, config: PipelineConfig, store: StoreCo
     for section, settings in config:
         name = section.replace("_", "-")
         parameters = {"config": settings.model_dump(mode="json"), "store": store.model_dump()}
+        if section in stages.DIVIDED:
+            parameters["engine"] = config.engine.model_dump(mode="json")
         with suppress(ObjectNotFound):
             deployment = client.read_deployment_by_name(f"{name}/{name}")
             client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))

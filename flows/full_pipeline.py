@@ -8,6 +8,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows import stages
+from flows.engine import ready
 from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactRef, StoreConfig
@@ -25,9 +26,9 @@ def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = Store
         store: Where artifacts are kept.
         force: Compute every stage anew.
     """
-    with quick_subflows():
-        done = semantics(config, store, force)
-        done |= learning(config, store, done, force)
+    with running(config) as settings:
+        done = semantics(settings, store, force)
+        done |= learning(settings, store, done, force)
     publish(store, config, done)
     with get_client(sync_client=True) as client:
         fill_forms(client, config, store)
@@ -61,10 +62,17 @@ def learning(config: PipelineConfig, store: StoreConfig, done: Done, force: bool
     """The stages from semantic vectors to recommendations."""
     prepare = done["prepare"][0].ref.key
     embed = done["embed"][0].ref.key if "embed" in done else None
-    models = stages.train(config.train, store, prepare, embed, force)
+    models = stages.train(config.train, store, prepare, embed, force, config.engine)
     metrics = stages.evaluate(config.evaluate, store, prepare, [model.ref.key for model in models], force)
     lists = stages.recommend(config.recommend, store, prepare, metrics.ref.key, force)
     return {"train": models, "evaluate": [metrics], "recommend": [lists]}
+
+
+@contextmanager
+def running(config: PipelineConfig) -> Iterator[PipelineConfig]:
+    """What a flow of several stages shares: quick subflows, and one cluster for all, which the settings then name."""
+    with quick_subflows(), ready(config.engine) as engine:
+        yield config.model_copy(update={"engine": engine})
 
 
 @contextmanager

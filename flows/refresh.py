@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.full_pipeline import learning, quick_subflows, semantics
+from flows.full_pipeline import learning, running, semantics
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
@@ -28,9 +28,9 @@ def refresh_profiles(
         config = last_config(ArtifactStore.open(store))
         report.log().info("refreshing with the settings of the last full run: reader %s", config.ingest.reader)
     before = latest_profiles(store)
-    with quick_subflows():
-        done = semantics(config, store, force=False, previous=before.get("user_profiles"))
+    with running(config) as settings:
+        done = semantics(settings, store, force=False, previous=before.get("user_profiles"))
         if retrain:
-            done |= learning(config, store, done, force=False)
+            done |= learning(settings, store, done, force=False)
     show_changes(store, before, done)
     publish(store, config, done) if retrain else show_stages(store, done)

@@ -8,9 +8,11 @@ from typing import Any
 from prefect import Task, flow
 
 from flows.approval import approved
+from flows.engine import dask
 from flows.inputs import check_lineage, find_input, find_inputs, find_models, remember
 from rlmrec_core.config import (
     EmbedConfig,
+    EngineConfig,
     EvaluateConfig,
     IngestConfig,
     PrepareConfig,
@@ -31,6 +33,9 @@ from tasks.stage import StageResult, as_states
 from tasks.train import reads_semantics, runs
 from tasks.train import train as train_task
 from tasks.user_profiles import profile_users
+
+DIVIDED = ("train",)
+"""Sections of the settings whose stage takes an engine."""
 
 
 @flow(name="ingest", persist_result=False)
@@ -149,6 +154,7 @@ def train(
     prepare: str | None = None,
     embed: str | None = None,
     force: bool = False,
+    engine: EngineConfig = EngineConfig(),
 ) -> list[StageResult]:
     """Train a model for each backbone, variant and seed.
 
@@ -158,14 +164,17 @@ def train(
         prepare: Key of the prepare artifact; empty takes the latest.
         embed: Key of the semantic vectors; empty takes the latest. Base does not need them.
         force: Train anew even if the model is there.
+        engine: Where the models are trained; changes no result.
     """
     artifacts = ArtifactStore.open(store)
-    wanted = {"prepare": prepare} | ({"embed": embed} if reads_semantics(config) else {})
-    refs = find_inputs(artifacts, **wanted)
-    results = []
-    for settings in runs(config):
-        inputs = refs if settings.alignment else {"prepare": refs["prepare"]}
-        results.append(_result(train_task, settings, store, **inputs, force=force))
+    keys = {"prepare": prepare} | ({"embed": embed} if reads_semantics(config) else {})
+    refs = find_inputs(artifacts, **keys)
+    wanted = [
+        {"settings": settings, "store": store, "force": force}
+        | (refs if settings.alignment else {"prepare": refs["prepare"]})
+        for settings in runs(config)
+    ]
+    results = _results(engine, train_task, wanted)
     return _end(artifacts, results, results)
 
 
@@ -218,6 +227,20 @@ def recommend(
 def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> Any:
     result = _result(task, config, store, **inputs)
     return _end(ArtifactStore.open(store), [result], result)
+
+
+def _results(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:
+    """One result for each call; on a cluster all have ended before the error of one is raised."""
+    if engine.kind == "local":
+        return [_result(task, **parameters) for parameters in calls]
+    with dask(engine) as pool:
+        # Workers elsewhere take relative addresses, and those of the environment, from elsewhere.
+        results = pool.run(task, [call | {"store": call["store"].absolute()} for call in calls])
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        report.log().info("%s", result)
+    return results
 
 
 def _result(task: Task[..., Any], *arguments: Any, **inputs: Any) -> StageResult:

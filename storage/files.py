@@ -43,6 +43,10 @@ class StoreConfig(BaseModel):
         url = self.url or environment.get("RLMREC_STORE") or "artifacts"
         return url if "://" in url else str(Path(environment.get("RLMREC_HOME", "."), url).resolve())
 
+    def absolute(self) -> "StoreConfig":
+        """The same store for processes with another environment or working directory."""
+        return StoreConfig(url=self.address())
+
 
 def open_files(url: str) -> tuple[Any, str]:
     """The fsspec file system of `url`, and the path of `url` in it. Raises StoreError if it cannot be reached."""

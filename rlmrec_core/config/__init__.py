@@ -1,6 +1,7 @@
 """Typed settings, one section per stage. Presets and files: `rlmrec_core.config.pipeline`."""
 
 from rlmrec_core.config.data import ColumnMapping, IngestConfig, PrepareConfig
+from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.pipeline import PipelineConfig, dataset_preset, load_config
 from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
 from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
@@ -8,6 +9,7 @@ from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainCo
 __all__ = [
     "ColumnMapping",
     "EmbedConfig",
+    "EngineConfig",
     "EvaluateConfig",
     "IngestConfig",
     "LlmConfig",

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from rlmrec_core.config.data import IngestConfig, PrepareConfig
+from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
 from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
@@ -20,7 +21,7 @@ DatasetName = Literal[
 
 
 class PipelineConfig(Section):
-    """Settings of every stage. The defaults run the embedded sample."""
+    """Settings of every stage, and of the engine that runs them. The defaults run the embedded sample."""
 
     ingest: IngestConfig = Field(IngestConfig(), description="Where raw data comes from")
     prepare: PrepareConfig = Field(PrepareConfig(), description="Filtering and split")
@@ -30,6 +31,7 @@ class PipelineConfig(Section):
     train: TrainConfig = Field(TrainConfig(preset="sample"), description="Backbones and alignment")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics")
     recommend: RecommendConfig = Field(RecommendConfig(), description="Top-K lists")
+    engine: EngineConfig = Field(EngineConfig(), description="Where the work is done; changes no result")
 
 
 _READY_MADE = {"min_rating": None, "k_core": 1}

@@ -1,0 +1,95 @@
+"""The engine that runs a stage's tasks: this process, or a Dask cluster."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import Task
+
+from rlmrec_core.config import EngineConfig
+from tasks import report
+
+_PATIENCE = 120.0
+"""Seconds that a cluster may take to show its first worker."""
+
+
+class NoEngine(LookupError):
+    """The settings ask for Dask, which is not to be had: says what is missing."""
+
+
+@contextmanager
+def ready(engine: EngineConfig) -> Iterator[EngineConfig]:
+    """The engine, with an address where it is Dask: without one, a cluster on this machine that ends with the block.
+
+    Raises NoEngine if the library is not installed.
+    """
+    if engine.kind == "local":
+        yield engine
+        return
+    _check_library()
+    if engine.address:
+        yield engine
+        return
+    from distributed import LocalCluster
+
+    workers = engine.workers or len(os.sched_getaffinity(0))
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=None, dashboard_address=None
+    ) as cluster:
+        yield engine.model_copy(update={"address": cluster.scheduler_address, "workers": workers})
+
+
+@contextmanager
+def dask(engine: EngineConfig) -> Iterator["Pool"]:
+    """The cluster's workers, for as long as the block lasts. Raises NoEngine if there is none."""
+    with ready(engine) as found:
+        from prefect_dask import DaskTaskRunner
+
+        with DaskTaskRunner(address=found.address) as runner:
+            try:
+                runner.client.wait_for_workers(1, timeout=_PATIENCE)
+            except TimeoutError:
+                raise NoEngine(f"the Dask cluster at {found.address} has no worker: start one first") from None
+            yield Pool(runner, found.workers or sum(runner.client.nthreads().values()))
+
+
+class Pool:
+    """Workers that take tasks, so many at once."""
+
+    def __init__(self, runner: Any, at_once: int) -> None:
+        self._runner = runner
+        self.at_once = at_once
+
+    def run(self, task: Task[..., Any], calls: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """What the task returns for each call's parameters, or the exception that ended it, in the order of calls."""
+        from distributed import as_completed
+
+        futures, waiting = [], iter(calls)
+        ended = as_completed(loop=self._runner.client.loop)
+
+        def begin() -> None:
+            if (parameters := next(waiting, None)) is not None:
+                futures.append(self._runner.submit(task, parameters=dict(parameters)))
+                ended.add(futures[-1].wrapped_future)
+
+        for _ in range(self.at_once):
+            begin()
+        for _ in ended:
+            begin()
+        return [_outcome(future) for future in futures]
+
+
+def _outcome(future: Any) -> Any:
+    try:
+        return future.result()
+    except Exception as error:
+        report.log().warning("a task on the cluster failed: %s: %s", type(error).__name__, error)
+        return error
+
+
+def _check_library() -> None:
+    try:
+        import prefect_dask  # noqa: F401
+    except ImportError as error:
+        raise NoEngine("engine dask needs a library that is not installed: pip install 'rlmrec[dask]'") from error
