@@ -1,14 +1,17 @@
 """The engine that runs a stage's tasks: this process, or a Dask cluster."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from prefect import Task
 
 from rlmrec_core.config import EngineConfig
+from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
+from tasks.parts import shares
+from tasks.stage import Stage, StageResult
 
 _PATIENCE = 120.0
 """Seconds that a cluster may take to show its first worker."""
@@ -61,8 +64,11 @@ class Pool:
         self._runner = runner
         self.at_once = at_once
 
-    def run(self, task: Task[..., Any], calls: Iterable[Mapping[str, Any]]) -> list[Any]:
-        """What the task returns for each call's parameters, or the exception that ended it, in the order of calls."""
+    def run(self, task: Task[..., Any], calls: Iterable[Mapping[str, Any]], at_once: int | None = None) -> list[Any]:
+        """What the task returns for each call's parameters, or the exception that ended it, in the order of calls.
+
+        at_once: most calls under way at the same time; None: as many as there are workers.
+        """
         from distributed import as_completed
 
         futures, waiting = [], iter(calls)
@@ -73,11 +79,39 @@ class Pool:
                 futures.append(self._runner.submit(task, parameters=dict(parameters)))
                 ended.add(futures[-1].wrapped_future)
 
-        for _ in range(self.at_once):
+        for _ in range(at_once or self.at_once):
             begin()
         for _ in ended:
             begin()
         return [_outcome(future) for future in futures]
+
+
+def divided(
+    engine: EngineConfig,
+    task: Task[..., Any],
+    stage: Stage,
+    config: Any,
+    store: StoreConfig,
+    at_once: Callable[[Any, int], int],
+    *,
+    force: bool,
+    **inputs: Any,
+) -> list[ArtifactRef]:
+    """Have workers do a stage's parts, for `task` to put together; returns the pieces that are artifacts.
+
+    at_once: how many workers may be at it, given the settings and how many there are. Nothing is done where the engine
+    is local, the work is not to be divided, or the artifact is there. A part that fails is left to `task`.
+    """
+    artifacts = ArtifactStore.open(store)
+    if engine.kind == "local" or not at_once(config, 1) or (not force and artifacts.find(stage.name, stage.key)):
+        return []
+    with dask(engine) as pool:
+        n = at_once(config, pool.at_once)
+        cut = shares(stage, artifacts, engine.shards or n, n)
+        call = {"config": config, "store": store.absolute(), **inputs, "force": force}
+        part = task.with_options(name=f"{task.name}-part", task_run_name=f"{task.name} {{share.title}}")
+        done = pool.run(part, [call | {"share": share} for share in cut], n)
+    return [result.ref for result in done if isinstance(result, StageResult)]
 
 
 def _outcome(future: Any) -> Any:

@@ -49,10 +49,12 @@ def semantics(config: PipelineConfig, store: StoreConfig, force: bool, previous:
     if not reads_semantics(config.train):
         return done
     data = raw | {"prepare": prepare.ref.key}
-    items = stages.item_profiles(config.item_profiles, store, **data, force=force)
+    items = stages.item_profiles(config.item_profiles, store, **data, force=force, engine=config.engine)
     data |= {"item_profiles": items.ref.key}
     earlier = previous.key if previous else None
-    users = stages.user_profiles(config.user_profiles, store, **data, previous=earlier, force=force)
+    users = stages.user_profiles(
+        config.user_profiles, store, **data, previous=earlier, force=force, engine=config.engine
+    )
     data |= {"user_profiles": users.ref.key}
     embed = stages.embed(config.embed, store, **data, force=force)
     return done | {"item_profiles": [items], "user_profiles": [users], "embed": [embed]}

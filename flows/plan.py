@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows import stages
-from flows.full_pipeline import quick_subflows
+from flows.full_pipeline import quick_subflows, running
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
@@ -46,9 +46,10 @@ def retry_failed(
         store: Where artifacts are kept.
     """
     config = config or last_config(ArtifactStore.open(store))
-    with quick_subflows():
-        items = stages.item_profiles(config.item_profiles, store)
-        users = stages.user_profiles(config.user_profiles, store, item_profiles=items.ref.key)
+    with running(config) as settings:
+        engine = settings.engine
+        items = stages.item_profiles(config.item_profiles, store, engine=engine)
+        users = stages.user_profiles(config.user_profiles, store, item_profiles=items.ref.key, engine=engine)
         keys = {"item_profiles": items.ref.key, "user_profiles": users.ref.key}
         vectors = stages.embed(config.embed, store, **keys)
     done = {"item_profiles": [items], "user_profiles": [users], "embed": [vectors]}

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import Task, flow
 
 from flows.approval import approved
-from flows.engine import dask
+from flows.engine import dask, divided
 from flows.inputs import check_lineage, find_input, find_inputs, find_models, remember
 from rlmrec_core.config import (
     EmbedConfig,
@@ -25,16 +25,18 @@ from tasks import report
 from tasks.embed import embed as embed_task
 from tasks.evaluate import evaluate as evaluate_task
 from tasks.ingest import ingest as ingest_task
-from tasks.item_profiles import profile_items
+from tasks.item_profiles import item_stage, profile_items
+from tasks.parts import remove
 from tasks.plan import plan_of_items, plan_of_users
 from tasks.prepare import prepare as prepare_task
+from tasks.profiles import profiles_at_once
 from tasks.recommend import recommend as recommend_task
 from tasks.stage import StageResult, as_states
 from tasks.train import reads_semantics, runs
 from tasks.train import train as train_task
-from tasks.user_profiles import profile_users
+from tasks.user_profiles import profile_users, user_stage
 
-DIVIDED = ("train",)
+DIVIDED = ("item_profiles", "user_profiles", "train")
 """Sections of the settings whose stage takes an engine."""
 
 
@@ -78,6 +80,7 @@ def item_profiles(
     ingest: str | None = None,
     prepare: str | None = None,
     force: bool = False,
+    engine: EngineConfig = EngineConfig(),
 ) -> StageResult:
     """Write a profile of every item.
 
@@ -87,10 +90,15 @@ def item_profiles(
         ingest: Key of the ingest artifact; empty takes the latest.
         prepare: Key of the prepare artifact; empty takes the latest.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
+        engine: Where the profiles are written; changes no result.
     """
     refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare)
     approved(config, lambda: plan_of_items(config, store, **refs))
-    return _one(profile_items, config, store, **refs, force=force)
+    config = config.resolved()
+    pieces = divided(
+        engine, profile_items, item_stage(config, **refs), config, store, profiles_at_once, **refs, force=force
+    )
+    return _one(profile_items, config, store, **refs, force=force, pieces=pieces)
 
 
 @flow(name="user-profiles", persist_result=False)
@@ -102,6 +110,7 @@ def user_profiles(
     item_profiles: str | None = None,
     previous: str | None = None,
     force: bool = False,
+    engine: EngineConfig = EngineConfig(),
 ) -> StageResult:
     """Write a profile of every user.
 
@@ -113,12 +122,16 @@ def user_profiles(
         item_profiles: Key of the item profiles; empty takes the latest.
         previous: Key of earlier user profiles; users who changed less than config.refresh_threshold keep theirs.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
+        engine: Where the profiles are written; changes no result.
     """
     artifacts = ArtifactStore.open(store)
     refs = find_inputs(artifacts, ingest=ingest, prepare=prepare, item_profiles=item_profiles)
     approved(config, lambda: plan_of_users(config, store, **refs))
     earlier = ArtifactRef("user_profiles", previous, artifacts.url) if previous else None
-    return _one(profile_users, config, store, **refs, previous=earlier, force=force)
+    config, inputs = config.resolved(), refs | {"previous": earlier}
+    stage = user_stage(config, artifacts, **inputs)
+    pieces = divided(engine, profile_users, stage, config, store, profiles_at_once, **inputs, force=force)
+    return _one(profile_users, config, store, **inputs, force=force, pieces=pieces)
 
 
 @flow(name="embed", persist_result=False)
@@ -225,8 +238,9 @@ def recommend(
 
 
 def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> Any:
-    result = _result(task, config, store, **inputs)
-    return _end(ArtifactStore.open(store), [result], result)
+    result, artifacts = _result(task, config, store, **inputs), ArtifactStore.open(store)
+    remove(artifacts, inputs.get("pieces", ()))
+    return _end(artifacts, [result], result)
 
 
 def _results(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:

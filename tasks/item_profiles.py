@@ -1,5 +1,6 @@
 """Write a profile of every item."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -8,9 +9,11 @@ from prefect import State, task
 
 from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig
+from rlmrec_core.parts import WHOLE, Part
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks.corpus import train_corpus
-from tasks.profiles import imported_profiles, profile_stage, run_profiles
+from tasks.parts import Share
+from tasks.profiles import imported_profiles, profile_stage, run_profiles, run_profiles_part
 from tasks.report import Progress
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
@@ -24,16 +27,27 @@ def item_stage(config: ProfileConfig, ingest: ArtifactRef, prepare: ArtifactRef)
 
 @task(name="item-profiles", **UNCACHED)
 def profile_items(
-    config: ProfileConfig, store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef, force: bool = False
-) -> StageResult | State[StageResult]:
-    """Profiles of the items, from their texts and train reviews (RLMRec, eq. 13)."""
+    config: ProfileConfig,
+    store: StoreConfig,
+    ingest: ArtifactRef,
+    prepare: ArtifactRef,
+    force: bool = False,
+    share: Share | None = None,
+    pieces: Sequence[ArtifactRef] = (),
+) -> StageResult | State[StageResult] | None:
+    """Profiles of the items, from their texts and train reviews (RLMRec, eq. 13).
+
+    share: a worker's part; None makes the whole, out of the `pieces` that workers left as far as these go.
+    """
     artifacts, config = ArtifactStore.open(store), config.resolved()
 
     @cache
     def corpus() -> profiling.TrainCorpus:
         return train_corpus(artifacts, ingest, prepare)
 
-    def compute(progress: Progress, account: str) -> profiling.ProfileResult:
+    def compute(
+        progress: Progress, account: str, part: Part = WHOLE, ready: pa.Table | None = None
+    ) -> profiling.ProfileResult:
         return profiling.profile_items(
             corpus(),
             config,
@@ -41,9 +55,14 @@ def profile_items(
             ledger=artifacts.ledger_path,
             progress=progress,
             account=account,
+            part=part,
+            ready=ready,
         )
 
     def audit(profiles: pa.Table) -> dict[str, Any]:
         return profiling.audit(corpus(), "item", profiles, max_reviews=config.max_reviews, seed=config.seed)
 
-    return as_state(run_profiles(item_stage(config, ingest, prepare), artifacts, compute, audit, force=force))
+    stage = item_stage(config, ingest, prepare)
+    if share:
+        return run_profiles_part(stage, share, artifacts, compute, pays=config.generator == "llm", force=force)
+    return as_state(run_profiles(stage, artifacts, compute, audit, pieces, force=force))

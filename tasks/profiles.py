@@ -1,17 +1,26 @@
 """What the two profile stages share: the key, the imported profiles, the costs and the audit."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 from rlmrec_core.config import ProfileConfig
+from rlmrec_core.parts import WHOLE, Part
 from rlmrec_core.profiling import ProfileResult, prompt_digest
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
-from tasks import report
+from tasks import parts, report
 from tasks.stage import Stage, StageResult, relevant
 
 Side = Literal["item", "user"]
+
+
+class Compute(Protocol):
+    """Writes the profiles of one side, or of a part of it. `ready` need not be extracted again."""
+
+    def __call__(
+        self, progress: report.Progress, account: str, part: Part = WHOLE, ready: pa.Table | None = None
+    ) -> ProfileResult: ...
 
 
 def profile_stage(side: Side, version: int, config: ProfileConfig, inputs: Mapping[str, str]) -> Stage:
@@ -27,20 +36,22 @@ def profile_settings(side: Side, config: ProfileConfig) -> dict[str, Any]:
 def run_profiles(
     stage: Stage,
     artifacts: ArtifactStore,
-    compute: Callable[[report.Progress, str], ProfileResult],
+    compute: Compute,
     audit: Callable[[pa.Table], Mapping[str, Any]],
+    pieces: Sequence[ArtifactRef],
     *,
     force: bool,
 ) -> StageResult:
     """The profiles, with a progress bar while they are written, and their costs and an audit afterwards.
 
-    compute: given the progress bar and the ledger's account. Profiles that could not be had leave the artifact
-    unfinished: it says so, and the next run, which finds no finished one, asks for those alone.
+    pieces: what workers have done of it. Profiles that could not be had leave the artifact unfinished: it says so, and
+    the next run, which finds no finished one, asks for those alone.
     """
 
     def write(out: ArtifactWriter) -> None:
         progress = report.Progress(f"{stage.name}-progress", stage.name.replace("_", " "))
-        result = compute(progress, account_of(stage.name, stage.key))
+        ready = parts.joined(artifacts, pieces, "profiles")
+        result = compute(progress, account_of(stage.name, stage.key), ready=ready)
         out.batches("profiles", result.schema, result.batches())
         out.unfinished = result.unfinished
         show_costs(stage.name, result.report)
@@ -49,6 +60,40 @@ def run_profiles(
     if result.status == "computed":
         show_audit(stage.name, audit(artifacts.table(result.ref, "profiles", ["id", "summarization"])))
     return result
+
+
+def run_profiles_part(
+    stage: Stage, share: parts.Share, artifacts: ArtifactStore, compute: Compute, *, pays: bool, force: bool
+) -> StageResult | None:
+    """A worker's part of the profiles: as an artifact, or None where it is answers in the ledger."""
+    parts.check_worker(stage, share, artifacts, pays=pays)
+    name = f"{stage.name} {share.title}"
+
+    def result() -> ProfileResult:
+        progress = report.Progress(f"{name}-progress", name.replace("_", " "))
+        return compute(progress, account_of(stage.name, stage.key), part=share.part)
+
+    def write(out: ArtifactWriter) -> None:
+        written = result()
+        out.batches("profiles", written.schema, written.batches())
+
+    if not pays:
+        return parts.run_part(stage, share, artifacts, write, force=force)
+    asked = result()
+    for _ in asked.batches():
+        pass  # what counts is the answers in the ledger
+    show_costs(name, asked.report)
+    return None
+
+
+def profiles_at_once(config: ProfileConfig, workers: int) -> int:
+    """How many of the workers may write profiles side by side; 0 where the work is not to be divided.
+
+    Each asks at least one question at a time, and all of them together no more than one process would.
+    """
+    if config.generator == "llm":
+        return min(workers, config.llm.concurrency) if config.llm.mode == "online" else 0
+    return workers if config.generator == "extractive" else 0
 
 
 def account_of(stage: str, key: str) -> str:

@@ -1,5 +1,6 @@
 """Write a profile of every user."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -8,14 +9,32 @@ from prefect import State, task
 
 from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig
+from rlmrec_core.parts import WHOLE, Part
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
 from tasks.corpus import train_corpus
-from tasks.profiles import imported_profiles, profile_settings, profile_stage, run_profiles
+from tasks.parts import Share
+from tasks.profiles import imported_profiles, profile_settings, profile_stage, run_profiles, run_profiles_part
 from tasks.report import Progress
-from tasks.stage import UNCACHED, StageResult, as_state
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2
 _PREVIOUS = "user_profiles/previous"
+
+
+def user_stage(
+    config: ProfileConfig,
+    artifacts: ArtifactStore,
+    ingest: ArtifactRef,
+    prepare: ArtifactRef,
+    item_profiles: ArtifactRef,
+    previous: ArtifactRef | None = None,
+) -> Stage:
+    """The stage under resolved settings."""
+    refs = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles}
+    inputs = {name: ref.key for name, ref in refs.items()}
+    if previous and _earlier(artifacts, previous, config):
+        inputs = _with_previous(inputs, previous, artifacts.manifest(previous).content.inputs)
+    return profile_stage("user", VERSION, config, inputs)
 
 
 @task(name="user-profiles", **UNCACHED)
@@ -27,23 +46,25 @@ def profile_users(
     item_profiles: ArtifactRef,
     previous: ArtifactRef | None = None,
     force: bool = False,
-) -> StageResult | State[StageResult]:
+    share: Share | None = None,
+    pieces: Sequence[ArtifactRef] = (),
+) -> StageResult | State[StageResult] | None:
     """Profiles of the users, from the profiles of their train items and their own reviews (RLMRec, eq. 14).
 
     previous: an earlier artifact; users who changed less than the threshold since keep their profile.
+    share: a worker's part; None makes the whole, out of the `pieces` that workers left as far as these go.
     """
     artifacts, config = ArtifactStore.open(store), config.resolved()
-    refs = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles}
-    inputs = {name: ref.key for name, ref in refs.items()}
     earlier = _earlier(artifacts, previous, config) if previous else None
-    if previous and earlier:
-        inputs = _with_previous(inputs, previous, artifacts.manifest(previous).content.inputs)
+    stage = user_stage(config, artifacts, ingest, prepare, item_profiles, previous)
 
     @cache
     def corpus() -> profiling.TrainCorpus:
         return train_corpus(artifacts, ingest, prepare)
 
-    def compute(progress: Progress, account: str) -> profiling.ProfileResult:
+    def compute(
+        progress: Progress, account: str, part: Part = WHOLE, ready: pa.Table | None = None
+    ) -> profiling.ProfileResult:
         return profiling.profile_users(
             corpus(),
             artifacts.table(item_profiles, "profiles"),
@@ -53,14 +74,17 @@ def profile_users(
             progress=progress,
             account=account,
             previous=earlier,
+            part=part,
+            ready=ready,
         )
 
     def audit(profiles: pa.Table) -> dict[str, Any]:
         items = profiling.summarizations(artifacts.table(item_profiles, "profiles"), corpus())
         return profiling.audit(corpus(), "user", profiles, items, max_reviews=config.max_reviews, seed=config.seed)
 
-    stage = profile_stage("user", VERSION, config, inputs)
-    return as_state(run_profiles(stage, artifacts, compute, audit, force=force))
+    if share:
+        return run_profiles_part(stage, share, artifacts, compute, pays=config.generator == "llm", force=force)
+    return as_state(run_profiles(stage, artifacts, compute, audit, pieces, force=force))
 
 
 def _earlier(

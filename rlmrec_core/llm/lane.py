@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rlmrec_core.llm.errors import ServerRefused
 
@@ -18,6 +18,7 @@ _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 class Bucket:
     """A token bucket that follows a server's rate headers; without them it is bottomless."""
 
+    sharers: int = 1  # processes that divide the server's limit among themselves
     rate: float | None = None  # units per second
     level: float = 0.0
     filled: float = 0.0  # when `level` was right
@@ -40,9 +41,9 @@ class Bucket:
         if self.rate is None:
             self.level, self.filled = 1.0, now
         self._fill(now)
-        self.rate = allowed * _HEADROOM / 60
+        self.rate = allowed * _HEADROOM / 60 / self.sharers
         if (left := _number(remaining)) is not None:
-            self.level = min(self.level, left)
+            self.level = min(self.level, left / self.sharers)
 
     def _fill(self, now: float) -> None:
         rate = self.rate or 0.0
@@ -53,16 +54,20 @@ class Bucket:
 
 @dataclass
 class Lane:
-    """Admission to one endpoint: concurrency by AIMD, two buckets fed by rate headers, one pause shared by all."""
+    """Admission to one endpoint: concurrency by AIMD, two buckets fed by rate headers, one pause shared by all.
+
+    sharers: processes that ask at the same time, each with its share of `most_in_flight` and of the server's limits.
+    """
 
     most_in_flight: int
     longest_pause: float = 900.0
-    requests: Bucket = field(default_factory=Bucket)
-    tokens: Bucket = field(default_factory=Bucket)
+    sharers: int = 1
     in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self._window = min(_FIRST_IN_FLIGHT, float(self.most_in_flight))
+        self.requests, self.tokens = Bucket(self.sharers), Bucket(self.sharers)
+        self._most = max(self.most_in_flight // self.sharers, 1)
+        self._window = min(max(_FIRST_IN_FLIGHT / self.sharers, 1.0), float(self._most))
         self._ever_strained = False
         self._paused_until = self._shrunk_at = 0.0
         self._turn = asyncio.Lock()  # whoever holds it is next
@@ -108,7 +113,7 @@ class Lane:
     def went_well(self) -> None:
         """Room for more: one for every request at first, one for every round after the first refusal."""
         grown = self._window + (1 / self._window if self._ever_strained else 1.0)
-        self._window = min(grown, float(self.most_in_flight))
+        self._window = min(grown, float(self._most))
 
     def throttled(self, sent_at: float, wait: float) -> None:
         """Pause everybody, and halve the window.

@@ -46,6 +46,10 @@ class Asking:
     account: str
     extractor: Extractor | None = None
     previous: Previous | None = None
+    asked: Callable[[], Iterable[Source]] | None = None
+    """Those of the sources whose profiles this process writes; None: all."""
+    sharers: int = 1
+    """Processes that ask at the same time, each with its share of the server's limits."""
 
     def __post_init__(self) -> None:
         self.config = self.config.resolved()
@@ -74,7 +78,7 @@ class Asking:
             server = await stack.enter_async_context(
                 Server(llm.base_url, str(llm.model), llm.timeout_seconds, llm.server)
             )
-            lane = Lane(llm.concurrency, llm.deadline_seconds)
+            lane = Lane(llm.concurrency, llm.deadline_seconds, self.sharers)
             desk: Answering = Desk(server, ledger, lane, self.purse, llm.deadline_seconds, self._meter)
             batches = BatchDesk(server, ledger, self.purse, llm.batch_requests, llm.batch_poll_seconds, self._meter)
             self._check_plan(ledger)
@@ -83,7 +87,7 @@ class Asking:
                 desk = batches
                 while await self._gathered(batches):
                     await batches.submit()
-            async for row in in_order(self.sources(), self._writer(desk).row, llm.concurrency):
+            async for row in in_order((self.asked or self.sources)(), self._writer(desk).row, llm.concurrency):
                 yield row
 
     def plan(self) -> Plan:

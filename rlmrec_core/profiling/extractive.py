@@ -6,7 +6,7 @@ in common first, then their most central and diverse sentences. Nothing is rando
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import log1p
@@ -46,23 +46,34 @@ class _Sentences:
         return [len(text.split()) for text in self.texts]
 
 
-def extract_items(corpus: TrainCorpus, *, max_words: int, seed: int) -> Iterator[ProfileRow]:
-    """One row per item, by id."""
-
-    return map(item_extractor(corpus, max_words=max_words, seed=seed), _all_items(corpus, seed))
+def extract_items(
+    corpus: TrainCorpus, ids: Iterable[int] | None = None, *, max_words: int, seed: int
+) -> Iterator[ProfileRow]:
+    """One row per item, by id: of these items, or of all."""
+    sources = item_sources(corpus, ids, max_reviews=_MOST_TEXTS, seed=seed)
+    return map(item_extractor(corpus, max_words=max_words, seed=seed), sources)
 
 
 def extract_users(
-    corpus: TrainCorpus, item_profiles: Sequence[str | None], *, max_words: int, seed: int
+    corpus: TrainCorpus,
+    item_profiles: Sequence[str | None],
+    ids: Iterable[int] | None = None,
+    *,
+    max_words: int,
+    seed: int,
 ) -> Iterator[ProfileRow]:
-    """One row per user, by id. item_profiles: the summarization of each item, None where it has none."""
+    """One row per user, by id: of these users, or of all.
+
+    item_profiles: the summarization of each item, None where it has none.
+    """
     write = user_extractor(corpus, item_profiles, max_words=max_words)
-    return map(write, user_sources(corpus, item_profiles, max_items=_MOST_TEXTS, seed=seed))
+    return map(write, user_sources(corpus, item_profiles, ids, max_items=_MOST_TEXTS, seed=seed))
 
 
 def item_extractor(corpus: TrainCorpus, *, max_words: int, seed: int) -> Callable[[ItemSource], ProfileRow]:
     """Writes one item's profile; what the items share is computed here."""
-    reviews = (review for source in _all_items(corpus, seed) for review in source.reviews)
+    sources = item_sources(corpus, max_reviews=_MOST_TEXTS, seed=seed)
+    reviews = (review for source in sources for review in source.reviews)
     tfidf = fit_tfidf(sentence for review in reviews for sentence in split_statements(review))
     return lambda source: _item_row(source, tfidf, max_words)
 
@@ -72,10 +83,6 @@ def user_extractor(
 ) -> Callable[[UserSource], ProfileRow]:
     """Writes one user's profile; what the users share is computed here."""
     return _UserWriter(corpus, item_profiles, max_words).row
-
-
-def _all_items(corpus: TrainCorpus, seed: int) -> Iterator[ItemSource]:
-    return item_sources(corpus, max_reviews=_MOST_TEXTS, seed=seed)
 
 
 def _item_row(source: ItemSource, tfidf: "TfidfVectorizer | None", max_words: int) -> ProfileRow:

@@ -31,7 +31,7 @@ class Previous:
         if not written_from or sum(part not in written_from for part in parts) >= self.threshold:
             return None
         row = self._table.slice(place, 1).to_pylist()[0]
-        return ProfileRow(**row | {"id": now, "source_parts": tuple(row["source_parts"])})
+        return ProfileRow.of(row | {"id": now})
 
     @cached_property
     def _table(self) -> pa.Table:

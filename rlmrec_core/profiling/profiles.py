@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import cast, overload
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.parts import WHOLE, Part
 from rlmrec_core.profiling.asking import Asking
 from rlmrec_core.profiling.corpus import SplitLeakage, TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items, extract_users, item_extractor, user_extractor
@@ -18,7 +20,7 @@ from rlmrec_core.profiling.imported import imported_rows
 from rlmrec_core.profiling.plan import Plan
 from rlmrec_core.profiling.previous import Previous
 from rlmrec_core.profiling.result import ProfileResult, Progress
-from rlmrec_core.profiling.rows import ProfileRow
+from rlmrec_core.profiling.rows import ProfileRow, rows_of
 from rlmrec_core.profiling.sources import ItemSource, Source, UserSource, item_sources, user_sources
 from rlmrec_core.profiling.writing import Extractor
 from rlmrec_core.tables import IMPORTED_PROFILES, PROFILES, check
@@ -54,21 +56,26 @@ def profile_items(
     ledger: Path,
     progress: Progress,
     account: str = "items",
+    part: Part = WHOLE,
+    ready: pa.Table | None = None,
 ) -> ProfileResult:
     """Write one profile per item (RLMRec, section 3.2.2, eq. 13).
 
     imported: IMPORTED_PROFILES that came with the data, read by the generator of that name. ledger: SQLite file that
     keeps paid answers; account: the name under which it counts what these cost. progress(done, total) is called now and
-    then. Raises MissingSetting or TemplateError; RunStopped while the result is drained.
+    then. part: the share of the items to write. ready: PROFILES rows, by id, that need not be extracted again.
+    Raises MissingSetting or TemplateError; RunStopped while the result is drained.
     """
+    ids = part.of(corpus.n_items)
     if config.generator == "imported":
-        rows: Iterable[ProfileRow] = imported_rows(corpus.item_ids, _given(imported))
+        rows: Iterable[ProfileRow] = islice(imported_rows(corpus.item_ids, _given(imported)), ids.start, ids.stop)
     elif config.generator == "extractive":
-        rows = extract_items(corpus, max_words=config.max_words, seed=config.seed)
+        options = {"max_words": config.max_words, "seed": config.seed}
+        rows = _with_ready(ready, ids, lambda missing: extract_items(corpus, missing, **options))
     else:
-        asking = asking_about_items(corpus, config, ledger, account)
-        return ProfileResult(asking.rows(), corpus.split_hash, corpus.n_items, progress, asking.report)
-    return ProfileResult(_chunked(rows), corpus.split_hash, corpus.n_items, progress)
+        asking = asking_about_items(corpus, config, ledger, account, part)
+        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), progress, asking.report)
+    return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), progress)
 
 
 def profile_users(
@@ -81,6 +88,8 @@ def profile_users(
     progress: Progress,
     account: str = "users",
     previous: tuple[pa.Table, pa.Table] | None = None,
+    part: Part = WHOLE,
+    ready: pa.Table | None = None,
 ) -> ProfileResult:
     """Write one profile per user from the profiles of their train items and their own reviews (section 3.2.3, eq. 14).
 
@@ -88,15 +97,16 @@ def profile_users(
     whoever changed less than config.refresh_threshold since keeps theirs. Other arguments and errors as in
     `profile_items`; SplitLeakage if the item profiles were written from another split.
     """
-    summaries = summarizations(item_profiles, corpus)
+    summaries, ids = summarizations(item_profiles, corpus), part.of(corpus.n_users)
     if config.generator == "imported":
-        rows: Iterable[ProfileRow] = imported_rows(corpus.user_ids, _given(imported))
+        rows: Iterable[ProfileRow] = islice(imported_rows(corpus.user_ids, _given(imported)), ids.start, ids.stop)
     elif config.generator == "extractive":
-        rows = extract_users(corpus, summaries, max_words=config.max_words, seed=config.seed)
+        options = {"max_words": config.max_words, "seed": config.seed}
+        rows = _with_ready(ready, ids, lambda missing: extract_users(corpus, summaries, missing, **options))
     else:
-        asking = asking_about_users(corpus, summaries, config, ledger, account, previous)
-        return ProfileResult(asking.rows(), corpus.split_hash, corpus.n_users, progress, asking.report)
-    return ProfileResult(_chunked(rows), corpus.split_hash, corpus.n_users, progress)
+        asking = asking_about_users(corpus, summaries, config, ledger, account, previous, part)
+        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), progress, asking.report)
+    return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), progress)
 
 
 def plan_items(corpus: TrainCorpus, config: ProfileConfig, *, ledger: Path) -> Plan:
@@ -113,11 +123,13 @@ def plan_users(corpus: TrainCorpus, item_profiles: pa.Table | None, config: Prof
     return replace(plan, count="estimated", note="item profiles are not written yet: their length is assumed")
 
 
-def asking_about_items(corpus: TrainCorpus, config: ProfileConfig, ledger: Path, account: str) -> Asking:
+def asking_about_items(
+    corpus: TrainCorpus, config: ProfileConfig, ledger: Path, account: str, part: Part = WHOLE
+) -> Asking:
     """What there is to ask a model server about items."""
 
-    def sources() -> Iterator[Source]:
-        return item_sources(corpus, max_reviews=config.max_reviews, seed=config.seed)
+    def sources(ids: range | None = None) -> Iterator[Source]:
+        return item_sources(corpus, ids, max_reviews=config.max_reviews, seed=config.seed)
 
     @cache
     def extractor() -> Callable[[ItemSource], ProfileRow]:
@@ -126,7 +138,8 @@ def asking_about_items(corpus: TrainCorpus, config: ProfileConfig, ledger: Path,
     def stand_in(source: Source) -> ProfileRow:
         return extractor()(cast(ItemSource, source))
 
-    return Asking(sources, "item", config, ledger, account, _chosen(config, stand_in))
+    asked = partial(sources, part.of(corpus.n_items))
+    return Asking(sources, "item", config, ledger, account, _chosen(config, stand_in, part), None, asked, part.at_once)
 
 
 def asking_about_users(
@@ -136,11 +149,12 @@ def asking_about_users(
     ledger: Path,
     account: str,
     previous: tuple[pa.Table, pa.Table] | None = None,
+    part: Part = WHOLE,
 ) -> Asking:
     """What there is to ask a model server about users."""
 
-    def sources() -> Iterator[Source]:
-        return user_sources(corpus, summaries, max_items=config.max_reviews, seed=config.seed)
+    def sources(ids: range | None = None) -> Iterator[Source]:
+        return user_sources(corpus, summaries, ids, max_items=config.max_reviews, seed=config.seed)
 
     @cache
     def extractor() -> Callable[[UserSource], ProfileRow]:
@@ -150,7 +164,8 @@ def asking_about_users(
         return extractor()(cast(UserSource, source))
 
     kept = _previous(previous, corpus.user_ids, config.refresh_threshold) if previous else None
-    return Asking(sources, "user", config, ledger, account, _chosen(config, stand_in), kept)
+    asked = partial(sources, part.of(corpus.n_users))
+    return Asking(sources, "user", config, ledger, account, _chosen(config, stand_in, part), kept, asked, part.at_once)
 
 
 def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
@@ -166,8 +181,9 @@ def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
     return Summaries(texts.combine_chunks())
 
 
-def _chosen(config: ProfileConfig, extractor: Extractor) -> Extractor | None:
-    return extractor if config.fallback == "extractive" else None
+def _chosen(config: ProfileConfig, extractor: Extractor, part: Part) -> Extractor | None:
+    """What stands in for the model; who has the whole writes it, since it takes a look at all the texts."""
+    return extractor if config.fallback == "extractive" and part.total == 1 else None
 
 
 def _previous(previous: tuple[pa.Table, pa.Table], ids: pa.Array, threshold: int) -> Previous:
@@ -177,6 +193,17 @@ def _previous(previous: tuple[pa.Table, pa.Table], ids: pa.Array, threshold: int
 
 def _given(imported: pa.Table | None) -> pa.Table:
     return IMPORTED_PROFILES.empty_table() if imported is None else imported
+
+
+def _with_ready(
+    ready: pa.Table | None, ids: range, extract: Callable[[list[int]], Iterator[ProfileRow]]
+) -> Iterator[ProfileRow]:
+    """Rows of `ids`, in their order: as they are ready, the others extracted."""
+    if ready is None:
+        return extract(list(ids))
+    there = set(ready["id"].to_pylist())
+    missing = [one for one in ids if one not in there]
+    return merge(rows_of(ready), extract(missing) if missing else (), key=lambda row: row.id)
 
 
 def _chunked(rows: Iterable[ProfileRow]) -> Iterator[list[ProfileRow]]:

@@ -1,12 +1,14 @@
 """One row per item or user: its profile, or the reason why it has none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from rlmrec_core.tables import PROFILES
+
+_ROWS = 256  # read at a time
 
 Status = Literal["ok", "missing", "declined", "failed"]
 
@@ -38,6 +40,18 @@ class ProfileRow:
     """What each piece of the source hashes to: tells how much of it changed."""
     worth_retrying: bool = False
     """Whether the model may yet write the profile that an extractive one stands in for."""
+
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> "ProfileRow":
+        """A row as it was before it became one of the PROFILES table."""
+        parts = written["source_parts"]
+        return cls(**{**written, "source_parts": None if parts is None else tuple(parts)})
+
+
+def rows_of(profiles: pa.Table) -> Iterator[ProfileRow]:
+    """The rows of a PROFILES table, read a few at a time."""
+    for batch in profiles.to_batches(_ROWS):
+        yield from map(ProfileRow.of, batch.to_pylist())
 
 
 def to_batch(rows: Sequence[ProfileRow]) -> pa.RecordBatch:

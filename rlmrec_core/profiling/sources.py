@@ -1,6 +1,6 @@
 """What one profile is written from: the facts about an item (eq. 13) or a person (eq. 14)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rlmrec_core.llm.calls import sha256_of
@@ -65,9 +65,11 @@ def source_parts(source: Source) -> tuple[bytes, ...]:
     )
 
 
-def item_sources(corpus: TrainCorpus, *, max_reviews: int, seed: int) -> Iterator[ItemSource]:
-    """One source per item, by id."""
-    for item in range(corpus.n_items):
+def item_sources(
+    corpus: TrainCorpus, ids: Iterable[int] | None = None, *, max_reviews: int, seed: int
+) -> Iterator[ItemSource]:
+    """One source per item, by id: of these items, or of all."""
+    for item in range(corpus.n_items) if ids is None else ids:
         yield item_source(corpus, item, max_reviews=max_reviews, seed=seed)
 
 
@@ -81,10 +83,18 @@ def item_source(corpus: TrainCorpus, item: int, *, max_reviews: int, seed: int) 
 
 
 def user_sources(
-    corpus: TrainCorpus, item_profiles: Sequence[str | None], *, max_items: int, seed: int
+    corpus: TrainCorpus,
+    item_profiles: Sequence[str | None],
+    ids: Iterable[int] | None = None,
+    *,
+    max_items: int,
+    seed: int,
 ) -> Iterator[UserSource]:
-    """One source per user, by id. item_profiles: the summarization of each item, None where it has none."""
-    for user in range(corpus.n_users):
+    """One source per user, by id: of these users, or of all.
+
+    item_profiles: the summarization of each item, None where it has none.
+    """
+    for user in range(corpus.n_users) if ids is None else ids:
         yield user_source(corpus, user, item_profiles, max_items=max_items, seed=seed)
 
 
