@@ -52,8 +52,8 @@ def dask(engine: EngineConfig) -> Iterator["Pool"]:
         with DaskTaskRunner(address=found.address) as runner:
             try:
                 runner.client.wait_for_workers(1, timeout=_PATIENCE)
-            except TimeoutError:
-                raise NoEngine(f"the Dask cluster at {found.address} has no worker: start one first") from None
+            except OSError as error:  # time-outs among them
+                raise NoEngine(f"no Dask cluster at {found.address}, or one without workers: {error}") from error
             yield Pool(runner, found.workers or sum(runner.client.nthreads().values()))
 
 

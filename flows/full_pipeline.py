@@ -56,7 +56,7 @@ def semantics(config: PipelineConfig, store: StoreConfig, force: bool, previous:
         config.user_profiles, store, **data, previous=earlier, force=force, engine=config.engine
     )
     data |= {"user_profiles": users.ref.key}
-    embed = stages.embed(config.embed, store, **data, force=force)
+    embed = stages.embed(config.embed, store, **data, force=force, engine=config.engine)
     return done | {"item_profiles": [items], "user_profiles": [users], "embed": [embed]}
 
 

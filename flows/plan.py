@@ -51,7 +51,7 @@ def retry_failed(
         items = stages.item_profiles(config.item_profiles, store, engine=engine)
         users = stages.user_profiles(config.user_profiles, store, item_profiles=items.ref.key, engine=engine)
         keys = {"item_profiles": items.ref.key, "user_profiles": users.ref.key}
-        vectors = stages.embed(config.embed, store, **keys)
+        vectors = stages.embed(config.embed, store, **keys, engine=engine)
     done = {"item_profiles": [items], "user_profiles": [users], "embed": [vectors]}
     show_stages(store, done)
     return done

@@ -3,6 +3,7 @@
 Inputs are keys of artifacts; left empty, the latest are taken. `force` computes anew what is in the store already.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from prefect import Task, flow
@@ -23,6 +24,7 @@ from rlmrec_core.config import (
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.embed import embed as embed_task
+from tasks.embed import embed_stage, undisturbed, vectors_at_once
 from tasks.evaluate import evaluate as evaluate_task
 from tasks.ingest import ingest as ingest_task
 from tasks.item_profiles import item_stage, profile_items
@@ -36,7 +38,7 @@ from tasks.train import reads_semantics, runs
 from tasks.train import train as train_task
 from tasks.user_profiles import profile_users, user_stage
 
-DIVIDED = ("item_profiles", "user_profiles", "train")
+DIVIDED = ("item_profiles", "user_profiles", "embed", "train")
 """Sections of the settings whose stage takes an engine."""
 
 
@@ -143,6 +145,7 @@ def embed(
     item_profiles: str | None = None,
     user_profiles: str | None = None,
     force: bool = False,
+    engine: EngineConfig = EngineConfig(),
 ) -> StageResult:
     """Turn the profiles into semantic vectors.
 
@@ -154,10 +157,16 @@ def embed(
         item_profiles: Key of the item profiles; empty takes the latest.
         user_profiles: Key of the user profiles; empty takes the latest.
         force: Compute anew even if the artifact is there.
+        engine: Where the texts are embedded; changes no result.
     """
     keys = {"item_profiles": item_profiles, "user_profiles": user_profiles}
     refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare, **keys)
-    return _one(embed_task, config, store, **refs, force=force)
+    config = config.resolved()
+    with undisturbed(config, store) if engine.kind == "dask" else nullcontext():
+        pieces = divided(
+            engine, embed_task, embed_stage(config, **refs), config, store, vectors_at_once, **refs, force=force
+        )
+    return _one(embed_task, config, store, **refs, force=force, pieces=pieces)
 
 
 @flow(name="train", persist_result=False)

@@ -1,6 +1,6 @@
 """Schemas of the tables that stages hand each other, and the check made on entry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -159,11 +159,11 @@ def embeddings_schema(size: int) -> pa.Schema:
     )
 
 
-def vectors_table(vectors: npt.NDArray[np.float32]) -> pa.Table:
-    """(n, d) float32 as a table of `embeddings_schema(d)`, one row for each id from 0 to n - 1."""
+def vectors_table(vectors: npt.NDArray[np.float32], ids: Sequence[int] | None = None) -> pa.Table:
+    """(n, d) float32 as a table of `embeddings_schema(d)`, one row for each id: from 0 to n - 1, or those given."""
     n, size = vectors.shape
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    columns = [pa.array(np.arange(n, dtype=np.int32)), pa.FixedSizeListArray.from_arrays(flat, size)]
+    columns = [pa.array(range(n) if ids is None else ids, pa.int32()), pa.FixedSizeListArray.from_arrays(flat, size)]
     return pa.table(columns, schema=embeddings_schema(size))
 
 

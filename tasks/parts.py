@@ -62,12 +62,18 @@ def check_worker(stage: Stage, share: Share, artifacts: ArtifactStore, *, pays: 
 
 
 def run_part(
-    stage: Stage, share: Share, artifacts: ArtifactStore, write: Callable[[ArtifactWriter], None], *, force: bool
+    stage: Stage,
+    share: Share,
+    artifacts: ArtifactStore,
+    table: str,
+    write: Callable[[ArtifactWriter], None],
+    force: bool,
 ) -> StageResult:
-    """A computed part as an artifact: found, or made by `write`."""
+    """A computed part as an artifact of one table: found, or made by `write`."""
     part = share.part
     config = {**stage.config, "part": [part.number, part.total]}
-    piece = replace(stage, name=f"{stage.name}_part", config=config, labels={"part": share.title})
+    labels = {"part": share.title}
+    piece = replace(stage, name=f"{stage.name}_part", tables=(table,), config=config, labels=labels)
     return piece.run(artifacts, write, force=force)
 
 

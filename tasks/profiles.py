@@ -78,7 +78,7 @@ def run_profiles_part(
         out.batches("profiles", written.schema, written.batches())
 
     if not pays:
-        return parts.run_part(stage, share, artifacts, write, force=force)
+        return parts.run_part(stage, share, artifacts, "profiles", write, force)
     asked = result()
     for _ in asked.batches():
         pass  # what counts is the answers in the ledger

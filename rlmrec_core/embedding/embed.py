@@ -10,9 +10,10 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from rlmrec_core.config.text import EmbedConfig
-from rlmrec_core.embedding.encoder import Encoder, Progress, Vectors, unit_rows
+from rlmrec_core.embedding.encoder import DivisibleEncoder, Encoder, Progress, Vectors, unit_rows
 from rlmrec_core.embedding.neighbours import neighbours
 from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
+from rlmrec_core.parts import WHOLE, Part
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.profiles import summarizations
 from rlmrec_core.tables import vectors_table
@@ -41,23 +42,22 @@ def embed(
     ledger: Path,
     progress: Progress,
     account: str = "embed",
+    ready: pa.Table | None = None,
 ) -> EmbedResult:
     """Unit vectors of every item and user, float32.
 
     A user without a text takes the normalised mean of the train items' vectors, as all users do with user_vectors =
     item_mean. An item without a text, or a user whose items have none either, keeps a zero row: it stands for "no
     semantics", and alignment leaves it out. So does whoever's text could not be embedded. The report counts all.
-    Equal texts are embedded once. account: the name under which the ledger counts what this costs.
+    Equal texts are embedded once. account: the name under which the ledger counts what this costs. ready: what
+    `embed_part` made of the same texts, which is not computed again.
     Raises SplitLeakage if the profiles come from another split, MissingSetting if model or key is missing.
     """
     started = time.monotonic()
     config = config.resolved()
-    item_text = item_texts(corpus, summarizations(item_profiles, corpus), config.embed_source)
-    user_text: Texts = [None] * corpus.n_users
-    if config.user_vectors == "profile":
-        user_text = user_texts(corpus, summarizations(user_profiles, corpus), config.embed_source)
-    encoder = _encoder(config, ledger, account)
-    distinct = sorted({text for text in [*item_text, *user_text] if text})
+    item_text, user_text = _texts(corpus, item_profiles, user_profiles, config)
+    encoder = _encoder(config, ledger, account, ready)
+    distinct = _distinct(item_text, user_text)
     encoded = encoder.encode(distinct, progress)
     row_of = {text: row for row, text in enumerate(distinct)}
     items, users = (_gather(texts, row_of, encoded.vectors) for texts in (item_text, user_text))
@@ -84,19 +84,63 @@ def embed(
     return EmbedResult(item_table, user_table, report, unfinished)
 
 
-def _encoder(config: EmbedConfig, ledger: Path, account: str) -> Encoder:
+def embed_part(
+    corpus: TrainCorpus,
+    item_profiles: pa.Table,
+    user_profiles: pa.Table,
+    config: EmbedConfig,
+    part: Part,
+    *,
+    ledger: Path,
+    progress: Progress,
+    account: str = "embed",
+) -> tuple[pa.Table | None, dict[str, Any]]:
+    """One part of what `embed` with the same arguments has to do: vectors for its `ready`, and a report.
+
+    None instead of vectors where they are in the ledger. An encoder named by sentence-transformers is not divided.
+    """
+    config = config.resolved()
+    texts = _distinct(*_texts(corpus, item_profiles, user_profiles, config))
+    encoder = _part_encoder(config, ledger, account, part)
+    return encoder.encode_part(texts, part, progress), encoder.report()
+
+
+def _texts(
+    corpus: TrainCorpus, item_profiles: pa.Table, user_profiles: pa.Table, config: EmbedConfig
+) -> tuple[Texts, Texts]:
+    """The text of every item and of every user."""
+    items = item_texts(corpus, summarizations(item_profiles, corpus), config.embed_source)
+    if config.user_vectors == "item_mean":
+        return items, [None] * corpus.n_users
+    return items, user_texts(corpus, summarizations(user_profiles, corpus), config.embed_source)
+
+
+def _distinct(items: Texts, users: Texts) -> list[str]:
+    return sorted({text for text in [*items, *users] if text})
+
+
+def _encoder(config: EmbedConfig, ledger: Path, account: str, ready: pa.Table | None) -> Encoder:
     """The encoder that resolved settings name; imported here, because loading their libraries takes seconds."""
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
 
-        return MiniLM(config.batch_tokens)
+        return MiniLM(config.batch_tokens, ready=ready)
     if config.encoder == "sentence-transformers":
         from rlmrec_core.embedding.named import NamedEncoder
 
         return NamedEncoder(str(config.model))
+    return _part_encoder(config, ledger, account, WHOLE)
+
+
+def _part_encoder(config: EmbedConfig, ledger: Path, account: str, part: Part) -> DivisibleEncoder:
+    """The encoder of one of several processes; each computes on one core."""
+    if config.encoder == "minilm":
+        from rlmrec_core.embedding.minilm import MiniLM
+
+        return MiniLM(config.batch_tokens, workers=1)
     from rlmrec_core.embedding.remote import RemoteEncoder
 
-    return RemoteEncoder(config, ledger, account)
+    return RemoteEncoder(config, ledger, account, part.at_once)
 
 
 def _gather(texts: Texts, row_of: dict[str, int], vectors: Vectors) -> Vectors:

@@ -6,6 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from rlmrec_core.parts import Part
 
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -41,6 +44,17 @@ class Encoder(Protocol):
 
     def report(self) -> dict[str, Any]:
         """What a server was asked and paid; empty for a model of one's own."""
+        ...
+
+
+class DivisibleEncoder(Encoder, Protocol):
+    """An encoder whose work several processes can share."""
+
+    def encode_part(self, texts: Sequence[str], part: Part, progress: Progress) -> pa.Table | None:
+        """What one process does of `encode(texts)`: whole batches of it, so that no vector depends on the division.
+
+        Returns (id, vector) with the places of the texts as ids, or None where the vectors are kept in the ledger.
+        """
         ...
 
 

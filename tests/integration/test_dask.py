@@ -65,7 +65,7 @@ def test_a_cluster_on_this_machine_writes_the_same_bytes(tmp_path):
     config = tiny(engine={"kind": "dask", "workers": 2, "shards": 3})
     rlmrec(config, StoreConfig(url=str(tmp_path / "dask")))
     assert digests(tmp_path / "dask") == digests(tmp_path / "local")
-    parts = {f"{stage} part {n} of 3" for stage in ("item-profiles", "user-profiles") for n in (1, 2, 3)}
+    parts = {f"{stage} part {n} of 3" for stage in ("item-profiles", "user-profiles", "embed") for n in (1, 2, 3)}
     models = {f"train lightgcn {variant} 2023" for variant in ("base", "con", "gen")}
     assert {(name, "Completed") for name in parts | models} <= task_runs()
 

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rlmrec_core.config import EmbedConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
-from rlmrec_core.embedding import embed
+from rlmrec_core.embedding import embed, embed_part
+from rlmrec_core.parts import Part
 from rlmrec_core.profiling import SplitLeakage, profile_items, profile_users
 from rlmrec_core.tables import check, embeddings_schema, vectors_of
 
@@ -60,6 +62,22 @@ def test_users_as_means_of_their_train_items(corpus, profiles):
 def test_the_same_input_gives_the_same_bytes(corpus, profiles):
     one, other = (embed(corpus, *profiles, EmbedConfig(), **HERE) for _ in range(2))
     assert one.items.equals(other.items) and one.users.equals(other.users)
+
+
+def test_vectors_put_together_from_parts_are_those_of_one_go(corpus, profiles):
+    config = EmbedConfig(batch_tokens=64)
+    whole = embed(corpus, *profiles, config, **HERE)
+    pieces = [embed_part(corpus, *profiles, config, Part(number, 3), **HERE)[0] for number in range(3)]
+    assert min(map(len, pieces)) and sum(map(len, pieces)) == whole.report["texts"]
+    for kept in (pieces, pieces[1:]):
+        result = embed(corpus, *profiles, config, **HERE, ready=pa.concat_tables(kept))
+        assert result.items.equals(whole.items) and result.users.equals(whole.users)
+
+
+def test_vectors_that_are_ready_are_not_computed_again(corpus, profiles):
+    piece, _ = embed_part(corpus, *profiles, EmbedConfig(), Part(0, 1), **HERE)
+    ready = piece.set_column(1, piece.schema.field(1), piece["vector"].take(pa.array([0] * len(piece))))
+    assert len(np.unique(vectors_of(embed(corpus, *profiles, EmbedConfig(), **HERE, ready=ready).items), axis=0)) == 2
 
 
 def test_profiles_of_another_split_are_refused(corpus, profiles):

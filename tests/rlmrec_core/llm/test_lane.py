@@ -52,6 +52,20 @@ def test_concurrency_doubles_halves_once_per_window_and_then_creeps():
     assert lane.window == 32
 
 
+def test_those_who_share_an_endpoint_keep_to_its_limits_together():
+    one, lanes = Bucket(), [Lane(32, sharers=4) for _ in range(4)]
+    assert [lane.window for lane in lanes] == [2] * 4
+    headers = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "8"}
+    one.heard("600", "8", 0.0)
+    for lane in lanes:
+        lane.heard(headers)
+        for _ in range(1000):
+            lane.went_well()
+    assert sum(lane.requests.rate for lane in lanes) == pytest.approx(one.rate)
+    assert all(lane.requests.level <= 8 / 4 for lane in lanes)
+    assert sum(lane.window for lane in lanes) == 32
+
+
 def test_patience_has_an_end():
     with pytest.raises(ServerRefused):
         Lane(4, longest_pause=10).throttled(time.monotonic(), 11)
