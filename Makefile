@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check bench bench-scale bench-ingest bench-llm clean
+.PHONY: help run plan ui test check audit bench bench-scale bench-ingest bench-llm clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -30,6 +30,9 @@ check: .venv/installed-dev  ## Check format, style, types and the direction of i
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: .venv/installed-dev  ## Look for known vulnerabilities in what is installed; says so where it cannot look
+	@$(BIN)/python -m tests.audit
 
 bench: .venv/installed  ## Time every backbone and variant: DATA=folder, PEER=checkout of the authors' code
 	$(BIN)/python -m tests.benchmarks.training $(or $(DATA),../shared/data/rlmrec-amazon-book) \
