@@ -1,6 +1,6 @@
 """One flow for each stage: part of the full pipeline, and a deployment of its own, so that the UI can rerun it.
 
-Inputs are keys of artifacts; left empty, the latest are taken. `force` computes anew what is in the store already.
+Inputs are keys of artifacts; left out, the latest are taken. `force` computes anew what is in the store already.
 """
 
 from contextlib import nullcontext
@@ -68,7 +68,7 @@ def prepare(
     Args:
         config: Filtering and split.
         store: Where artifacts are kept.
-        ingest: Key of the ingest artifact; empty takes the latest.
+        ingest: Key of the ingest artifact; None takes the latest.
         force: Compute anew even if the artifact is there.
     """
     refs = find_inputs(ArtifactStore.open(store), ingest=ingest)
@@ -89,8 +89,8 @@ def item_profiles(
     Args:
         config: How profiles are written.
         store: Where artifacts are kept.
-        ingest: Key of the ingest artifact; empty takes the latest.
-        prepare: Key of the prepare artifact; empty takes the latest.
+        ingest: Key of the ingest artifact; None takes the latest.
+        prepare: Key of the prepare artifact; None takes the latest.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
         engine: Where the profiles are written; changes no result.
     """
@@ -119,9 +119,9 @@ def user_profiles(
     Args:
         config: How profiles are written.
         store: Where artifacts are kept.
-        ingest: Key of the ingest artifact; empty takes the latest.
-        prepare: Key of the prepare artifact; empty takes the latest.
-        item_profiles: Key of the item profiles; empty takes the latest.
+        ingest: Key of the ingest artifact; None takes the latest.
+        prepare: Key of the prepare artifact; None takes the latest.
+        item_profiles: Key of the item profiles; None takes the latest.
         previous: Key of earlier user profiles; users who changed less than config.refresh_threshold keep theirs.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
         engine: Where the profiles are written; changes no result.
@@ -152,10 +152,10 @@ def embed(
     Args:
         config: Which encoder, and which text it reads.
         store: Where artifacts are kept.
-        ingest: Key of the ingest artifact; empty takes the latest.
-        prepare: Key of the prepare artifact; empty takes the latest.
-        item_profiles: Key of the item profiles; empty takes the latest.
-        user_profiles: Key of the user profiles; empty takes the latest.
+        ingest: Key of the ingest artifact; None takes the latest.
+        prepare: Key of the prepare artifact; None takes the latest.
+        item_profiles: Key of the item profiles; None takes the latest.
+        user_profiles: Key of the user profiles; None takes the latest.
         force: Compute anew even if the artifact is there.
         engine: Where the texts are embedded; changes no result.
     """
@@ -183,8 +183,8 @@ def train(
     Args:
         config: What is trained, and how.
         store: Where artifacts are kept.
-        prepare: Key of the prepare artifact; empty takes the latest.
-        embed: Key of the semantic vectors; empty takes the latest. Base does not need them.
+        prepare: Key of the prepare artifact; None takes the latest.
+        embed: Key of the semantic vectors; None takes the latest. Base does not need them.
         force: Train anew even if the model is there.
         engine: Where the models are trained; changes no result.
     """
@@ -213,8 +213,8 @@ def evaluate(
     Args:
         config: What is measured.
         store: Where artifacts are kept.
-        prepare: Key of the prepare artifact; empty takes the latest.
-        models: Keys of train artifacts; empty takes those of the latest training.
+        prepare: Key of the prepare artifact; None takes the latest.
+        models: Keys of train artifacts; None takes those of the latest training.
         force: Compute anew even if the artifact is there.
     """
     artifacts = ArtifactStore.open(store)
@@ -238,8 +238,8 @@ def recommend(
     Args:
         config: How long the lists are, and which model writes them.
         store: Where artifacts are kept.
-        prepare: Key of the prepare artifact; empty takes the latest.
-        evaluate: Key of the evaluate artifact, which knows the models; empty takes the latest.
+        prepare: Key of the prepare artifact; None takes the latest.
+        evaluate: Key of the evaluate artifact, which knows the models; None takes the latest.
         force: Compute anew even if the artifact is there.
     """
     refs = find_inputs(ArtifactStore.open(store), prepare=prepare, evaluate=evaluate)

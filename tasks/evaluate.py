@@ -32,7 +32,7 @@ def evaluate(
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
-    report.show_table("metrics", comparison(metrics, "test"), "Test metrics, mean over seeds")
+    report.show_table("metrics", comparison(metrics, "test"), "Accuracy on the test part, one row for each model")
     tested = artifacts.table(result.ref, "significance").to_pylist()
     report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
     return as_state(result)

@@ -28,7 +28,7 @@ def ingest(config: IngestConfig, store: StoreConfig, force: bool = False) -> Sta
         out.table("malformed", ingested.malformed())
 
     result = stage.run(artifacts, write, force=force)
-    report.show_table("ingest", artifacts.table(result.ref, "report").to_pylist(), "What was read")
+    report.show_table("ingest", artifacts.table(result.ref, "report").to_pylist(), "What was read: rows, files, faults")
     if skipped := artifacts.table(result.ref, "malformed").to_pylist():
         report.show_table("malformed lines", skipped, "Some of the lines that were skipped")
     return as_state(result)

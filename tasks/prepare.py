@@ -27,6 +27,12 @@ def prepare(
 
     result = stage.run(artifacts, write, force=force)
     statistics, histograms = (artifacts.table(result.ref, name) for name in ("statistics", "histograms"))
-    report.show_markdown("data-card", data_card(statistics, histograms), "The prepared data set")
-    report.show_table("filters", artifacts.table(result.ref, "filter_report").to_pylist(), "What each filter kept")
+    report.show_markdown(
+        "data-card", data_card(statistics, histograms), "What the models learn from, and are tested on"
+    )
+    report.show_table(
+        "filters",
+        artifacts.table(result.ref, "filter_report").to_pylist(),
+        "What each filter kept, in their order",
+    )
     return as_state(result)

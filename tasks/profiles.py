@@ -108,19 +108,25 @@ def imported_profiles(artifacts: ArtifactStore, ingest: ArtifactRef, side: Side)
 
 def show_costs(stage: str, costs: Mapping[str, Any]) -> None:
     """Calls, tokens, dollars, faults and latencies of a stage, as a table."""
-    rows = [{"what": name, "value": value} for name, value in flat(costs).items()]
-    report.show_table(f"{stage}-cost", rows, f"What {stage.replace('_', ' ')} took")
+    rows = [{"what": in_words(name), "value": value} for name, value in flat(costs).items()]
+    description = f"What {in_words(stage)} took: rows, seconds and, of a model server, calls, tokens and US dollars"
+    report.show_table(f"{stage}-cost", rows, description)
 
 
 def show_audit(stage: str, figures: Mapping[str, Any]) -> None:
     """How good the profiles are, and a few of them to read."""
     sample = figures.get("sample", [])
     rows = [
-        {"figure": name, "value": value}
+        {"figure": in_words(name), "value": value}
         for name, value in flat({k: v for k, v in figures.items() if k != "sample"}).items()
     ]
     page = f"{report.markdown_table(rows)}\n\n{report.markdown_table(sample)}"
-    report.show_markdown(f"{stage}-audit", page, f"How good {stage.replace('_', ' ')} are")
+    report.show_markdown(f"{stage}-audit", page, f"How good {in_words(stage)} are, and a few to read")
+
+
+def in_words(name: str) -> str:
+    """`a.b_c` as people write it: `a: b c`."""
+    return name.replace("_", " ").replace(".", ": ")
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -52,6 +52,11 @@ def _with_ids(ranking: Ranking, user_index: pa.Table, item_index: pa.Table) -> p
 
 
 def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelName) -> None:
-    head = artifacts.dataset(result.ref, "recommendations").head(20).to_pylist()
+    rows = artifacts.dataset(result.ref, "recommendations").head(20).to_pylist()
+    head = [row | {"score": round(row["score"], 4)} for row in rows]
     address = artifacts.address(result.ref, "recommendations.parquet")
-    report.show_table("recommendations", head, f"First lists of {' '.join(map(str, chosen))}; all are in {address}")
+    report.show_table(
+        "recommendations",
+        head,
+        f"First lists of {' '.join(map(str, chosen))}, rank 1 is best; all are in {address}",
+    )

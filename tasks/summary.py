@@ -11,6 +11,7 @@ from tasks.stage import StageResult
 
 LAST_RUN = "last-run.json"
 Done = Mapping[str, list[StageResult]]
+_TITLE = "Models, recommendations and stages of this run"
 _ACCURACY = ("recall", "ndcg")
 
 
@@ -21,12 +22,20 @@ def publish(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
     artifacts.write_json(LAST_RUN, run)
     lists = f"Every user's list: `{run['recommendations']}`"
     parts = {"How good the models are": _metric_tables(run["metrics"]), "Recommendations": lists}
-    report.show_markdown("summary", _page(parts | _stages(artifacts, done)), "What this run did")
+    report.show_markdown(
+        "summary",
+        _page(parts | _stages(artifacts, done)),
+        _TITLE,
+    )
 
 
 def show_stages(store: StoreConfig, done: Done) -> None:
     """The summary of a run that stopped before training."""
-    report.show_markdown("summary", _page(_stages(ArtifactStore.open(store), done)), "What this run did")
+    report.show_markdown(
+        "summary",
+        _page(_stages(ArtifactStore.open(store), done)),
+        _TITLE,
+    )
 
 
 def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> dict[str, Any]:
@@ -56,7 +65,7 @@ def last_config(artifacts: ArtifactStore) -> PipelineConfig:
 
 
 def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
-    """Accuracy on test, the best of each column in bold; the rest folded away."""
+    """Accuracy on test, the best of each column in bold; then the rest."""
     accuracy, others = (
         [metric for metric in metrics if (metric["metric"] in _ACCURACY) == wanted] for wanted in (True, False)
     )
@@ -65,9 +74,10 @@ def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
             "Test metrics, mean over seeds; higher is better. Base is the recommender alone, con and gen align it with "
             "the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to everybody.",
             _model_table(accuracy, bold=True),
-            "<details><summary>Coverage and novelty</summary>\n",
+            "### Coverage and novelty",
+            "Coverage is the share of all items that appear in anybody's list. Novelty grows as the items in the lists "
+            "are less popular. Neither says whether the lists are any good.",
             _model_table(others, bold=False),
-            "</details>",
         ]
     )
 

@@ -19,6 +19,7 @@ from tasks.models import load_split
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
 VERSION = 1
+_CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
 
 
 def runs(config: TrainConfig) -> list[RunSettings]:
@@ -95,8 +96,10 @@ def _show_curve(artifacts: ArtifactStore, result: StageResult) -> None:
         return
     history = artifacts.table(result.ref, "history")
     figure = Figure(figsize=(8, 3), layout="tight")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", STOPPING_METRIC), strict=True):
+    for axes, name in zip(figure.subplots(1, 2), _CURVES, strict=True):
         known = history.filter(pc.field(name).is_valid())
         axes.plot(known["epoch"].to_numpy(), known[name].to_numpy(), marker=".")
-        axes.set(xlabel="epoch", title=name)
-    report.show_markdown(f"curve-{result.title}", report.picture(figure), f"Training curve of {result.title}")
+        axes.set(xlabel="epoch", title=_CURVES[name])
+    report.show_markdown(
+        f"curve-{result.title}", report.picture(figure), f"{result.title}: what it learnt, epoch by epoch"
+    )

@@ -141,7 +141,9 @@ _SHARED = (
 class EvaluateConfig(Section):
     """All-rank evaluation (RLMRec, section 4.1.2)."""
 
-    ks: tuple[int, ...] = Field((5, 10, 20), min_length=1, description="Cut-offs of every metric")
+    ks: tuple[int, ...] = Field(
+        (5, 10, 20), min_length=1, title="List lengths", description="How long the lists are that every metric looks at"
+    )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
     threads: int = Field(1, ge=1, le=64, description="CPU threads")
 
@@ -149,8 +151,10 @@ class EvaluateConfig(Section):
 class RecommendConfig(Section):
     """Top-K lists for every user."""
 
-    k: int = Field(20, ge=1, le=1000, description="Items per user")
-    variant: Literal["best", "base", "con", "gen"] = Field("best", description="best: highest validation Recall@20")
+    k: int = Field(20, ge=1, le=1000, title="List length", description="How many items each user gets")
+    variant: Literal["best", "base", "con", "gen"] = Field(
+        "best", description="Which model writes the lists; best: the one with the highest validation Recall@20"
+    )
     exclude: Literal["train", "all"] = Field(
         "train", description="Known interactions left out: train only, or every part"
     )
