@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.client import connect, create_pool, end_stale_runs, is_healthy
 from flows.forms import refill_forms
-from flows.services import Home, Process, Server, deploy, server, worker
+from flows.services import Home, Process, Server, announce, deploy, server, worker
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
 
     `lasting` says that other commands may use the server meanwhile. Raises ServiceError if something does not start.
     """
-    with server(home, is_healthy, say, lasting=lasting) as found:
+    with server(home, is_healthy, say) as found:
         if found.process is None:
             yield Running(found.api)
             return
@@ -46,6 +46,7 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
             if lasting:
                 with connect(found.api) as client:
                     refill_forms(client)
+                announce(home, found.api)  # now, since whoever joins expects deployments
             yield Running(found.api, found.process, process)
 
 

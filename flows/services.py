@@ -69,13 +69,11 @@ class Home:
 
 
 @contextmanager
-def server(
-    home: Home, healthy: Callable[[str], bool], say: Callable[[str], None], *, lasting: bool
-) -> Iterator["Server"]:
+def server(home: Home, healthy: Callable[[str], bool], say: Callable[[str], None]) -> Iterator["Server"]:
     """The server that is up for `home`, else one of its own for as long as the block lasts.
 
-    Two servers must not share one database: while another process starts a server, or runs one that does not last, this
-    waits. A `lasting` server is announced, so that others join it. Raises ServiceError if the server does not come up.
+    Two servers must not share one database: while another process starts one, or runs one that it does not announce,
+    this waits. Raises ServiceError if the server does not come up.
     """
     with ExitStack() as stack:
         api = _join_or_lock(home, stack, say)
@@ -88,8 +86,7 @@ def server(
         address = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": api}
         process = stack.enter_context(guarded(home, "server", SERVER_COMMAND, address))
         process.wait_until(lambda: healthy(api))
-        if lasting:
-            _announce(home, api, stack)
+        stack.callback(_address_file(home).unlink, missing_ok=True)
         yield Server(api, process)
 
 
@@ -205,7 +202,7 @@ def _join_or_lock(home: Home, stack: ExitStack, say: Callable[[str], None]) -> s
             _address_file(home).unlink(missing_ok=True)  # of a predecessor that was killed
             return None
         if not patient:
-            say(f"waiting for another run to end (it holds {file.name})")
+            say(f"waiting for another command to be ready, or to end (it holds {file.name})")
             patient = True
         time.sleep(0.5)
 
@@ -216,11 +213,11 @@ def _announced(home: Home) -> str | None:
     return None
 
 
-def _announce(home: Home, api: str, stack: ExitStack) -> None:
+def announce(home: Home, api: str) -> None:
+    """Let others join the server that this process runs, until it ends."""
     temporary = _address_file(home).with_suffix(".tmp")
     temporary.write_text(api)
     temporary.replace(_address_file(home))
-    stack.callback(_address_file(home).unlink, missing_ok=True)
 
 
 def _address_file(home: Home) -> Path:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows import services
-from flows.services import Home, ServiceError, free_port, guarded, server
+from flows.services import Home, ServiceError, announce, free_port, guarded, server
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,11 +88,13 @@ def test_a_taken_port_is_left_alone():
 def test_a_running_server_is_joined_if_it_is_meant_to_last(home, monkeypatch):
     monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", "import time; time.sleep(600)"])
     said: list[str] = []
-    first = server(home, lambda _: True, said.append, lasting=True)
-    second = server(home, lambda _: True, said.append, lasting=False)
-    with first as started, second as joined:
-        assert (joined.api, joined.process) == (started.api, None)
-    with server(home, lambda _: True, said.append, lasting=False) as third:
+    first = server(home, lambda _: True, said.append)
+    second = server(home, lambda _: True, said.append)
+    with first as started:
+        announce(home, started.api)
+        with second as joined:
+            assert (joined.api, joined.process) == (started.api, None)
+    with server(home, lambda _: True, said.append) as third:
         assert third.process
 
 
