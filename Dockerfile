@@ -9,8 +9,9 @@ COPY tasks tasks
 COPY rlmrec_core rlmrec_core
 COPY prompts prompts
 COPY storage storage
-# torch from its index of CPU builds: a tenth of the size, no CUDA.
-RUN pip install --no-cache-dir -c constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu '.[s3]'
+# PIP_EXTRA_INDEX_URL can name the index of torch's CPU builds: a tenth of the size, no CUDA.
+ARG PIP_EXTRA_INDEX_URL
+RUN pip install --no-cache-dir -c constraints.txt '.[s3]'
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 rlmrec && install -d -o rlmrec /data
