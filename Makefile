@@ -23,7 +23,7 @@ ui: .venv/installed  ## Bring up the Prefect server, its UI and a worker; Ctrl-C
 	@$(BIN)/rlmrec up
 
 test: .venv/installed-dev  ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev  ## Check format, style, types and the direction of imports
 	$(BIN)/ruff check .
