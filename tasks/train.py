@@ -77,18 +77,22 @@ class _Narrator:
     def __init__(self, settings: RunSettings) -> None:
         title = f"{settings.backbone} {settings.variant} {settings.seed}"
         self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}")
-        self._best, self._left = 0.0, 0
+        self._best, self._done, self._left = 0.0, 0, 0
 
     def __call__(self, record: EpochRecord) -> None:
         self._best = max(self._best, (record.validation or {}).get(STOPPING_METRIC, 0.0))
-        done = record.epoch + 1
-        self._left = record.max_epochs - done
-        self._progress(done, record.max_epochs, f"best validation {STOPPING_METRIC} {self._best:.4f}")
+        self._done = record.epoch + 1
+        self._left = record.max_epochs - self._done
+        self._progress(self._done, record.max_epochs, f"best validation {STOPPING_METRIC} {self._best:.4f}")
 
     def finish(self) -> None:
         """Fill the bar of a training that stopped early."""
         if self._left:
-            self._progress(1, 1, f"stopped early, {self._left} epochs before the last")
+            self._progress(
+                self._done,
+                self._done,
+                f"stopped early, {self._left} before the limit; best {STOPPING_METRIC} {self._best:.4f}",
+            )
 
 
 def _show_curve(artifacts: ArtifactStore, result: StageResult) -> None:
