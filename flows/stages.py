@@ -208,7 +208,7 @@ def evaluate(
     models: list[str] | None = None,
     force: bool = False,
 ) -> StageResult:
-    """Measure the models, with the popularity baseline beside them.
+    """Measure the models, with the baselines beside them: popularity, and the text alone.
 
     Args:
         config: What is measured.

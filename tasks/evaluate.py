@@ -1,4 +1,4 @@
-"""Measure every model, with the popularity baseline beside them."""
+"""Measure every model, with the baselines beside them: popularity, and the text alone."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from rlmrec_core.config import EvaluateConfig
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import comparison, mean_over_seeds
-from tasks.models import load_split, load_vectors, model_name, role_of
+from tasks.models import load_split, load_vectors, model_name, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
-VERSION = 2
+VERSION = 3
 
 
 @task(name="evaluate", **UNCACHED)
@@ -26,6 +26,9 @@ def evaluate(
 
     def write(out: ArtifactWriter) -> None:
         vectors = {model_name(artifacts, model): load_vectors(artifacts, model) for model in models}
+        semantic = semantic_of(artifacts, models)
+        if semantic:
+            vectors[evaluation.SEMANTIC_ONLY] = evaluation.semantic_only(semantic)
         measured = evaluation.evaluate(load_split(artifacts, prepare), vectors, config)
         out.table("metrics", measured)
         out.table("significance", evaluation.significance(measured))

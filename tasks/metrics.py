@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlmrec_core.evaluation import POPULARITY, ModelName
+from rlmrec_core.evaluation import BASELINES, ModelName
 
 MODEL = ("backbone", "variant")
 _GROUP = (*MODEL, "part", "metric", "k")
@@ -36,8 +36,8 @@ def best_model(metrics: pa.Table, variant: str) -> ModelName:
     """
     rows = [row for row in metrics.to_pylist() if row["part"] == "validation" and row["metric"] == "recall"]
     k = 20 if any(row["k"] == 20 for row in rows) else max((row["k"] for row in rows), default=0)
-    scores = {ModelName(*(row[name] for name in ModelName._fields)): row["value"] for row in rows if row["k"] == k}
-    del scores[POPULARITY]
+    measured = {ModelName(*(row[name] for name in ModelName._fields)): row["value"] for row in rows if row["k"] == k}
+    scores = {name: value for name, value in measured.items() if name not in BASELINES}
     candidates = [name for name in scores if variant in ("best", name.variant)]
     if not candidates:
         trained = ", ".join(sorted({name.variant for name in scores})) or "none"

@@ -1,5 +1,8 @@
 """Reading what train and prepare wrote, for the stages that rank."""
 
+from collections.abc import Iterable
+
+from rlmrec_core.alignment import Semantic
 from rlmrec_core.evaluation import ModelName
 from rlmrec_core.recommend import Vectors
 from rlmrec_core.split import Split
@@ -12,6 +15,19 @@ def load_split(artifacts: ArtifactStore, prepare: ArtifactRef) -> Split:
     n_users = artifacts.dataset(prepare, "user_index").count_rows()
     n_items = artifacts.dataset(prepare, "item_index").count_rows()
     return Split.from_table(artifacts.table(prepare, "split", ["user", "item", "part"]), n_users, n_items)
+
+
+def load_semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> Semantic:
+    """The vectors of the profiles."""
+    users, items = (vectors_of(artifacts.table(embed, side)) for side in ("users", "items"))
+    return Semantic(users=users, items=items)
+
+
+def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> Semantic | None:
+    """The vectors that these models were aligned with; None if there are none, or not the same for all."""
+    inputs = [artifacts.manifest(model).content.inputs for model in models]
+    keys = {found["embed"] for found in inputs if "embed" in found}
+    return load_semantic(artifacts, ArtifactRef("embed", keys.pop(), artifacts.url)) if len(keys) == 1 else None
 
 
 def model_name(artifacts: ArtifactStore, model: ArtifactRef) -> ModelName:

@@ -72,7 +72,8 @@ def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(
         [
             "Test metrics, mean over seeds; higher is better. Base is the recommender alone, con and gen align it with "
-            "the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to everybody.",
+            "the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to everybody, "
+            "semantic ranks by the text alone.",
             _model_table(accuracy, bold=True),
             "### Coverage and novelty",
             "Coverage is the share of all items that appear in anybody's list. Novelty grows as the items in the lists "

@@ -7,15 +7,14 @@ import safetensors.torch
 from matplotlib.figure import Figure
 from prefect import State, task
 
-from rlmrec_core.alignment import Semantic
 from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.evaluation import ModelName
-from rlmrec_core.tables import vectors_of, vectors_table
+from rlmrec_core.tables import vectors_table
 from rlmrec_core.training import STOPPING_METRIC, EpochRecord, FitResult, fit
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.models import load_split
+from tasks.models import load_semantic, load_split
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
 VERSION = 1
@@ -49,7 +48,7 @@ def train(
     def write(out: ArtifactWriter) -> None:
         checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
         split = load_split(artifacts, prepare)
-        semantic = _semantic(artifacts, embed) if embed else None
+        semantic = load_semantic(artifacts, embed) if embed else None
         narrator = _Narrator(settings)
         _write(out, fit(split, settings, semantic, checkpoint=checkpoint, on_epoch=narrator))
         narrator.finish()
@@ -57,11 +56,6 @@ def train(
     result = stage.run(artifacts, write, force=force)
     _show_curve(artifacts, result)
     return as_state(result)
-
-
-def _semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> Semantic:
-    users, items = (vectors_of(artifacts.table(embed, side)) for side in ("users", "items"))
-    return Semantic(users=users, items=items)
 
 
 def _write(out: ArtifactWriter, fitted: FitResult) -> None:

@@ -19,6 +19,7 @@ class ModelName(NamedTuple):
 
 POPULARITY = ModelName("popularity", "popularity", 0)
 SEMANTIC_ONLY = ModelName("semantic", "semantic", 0)
+BASELINES = (POPULARITY, SEMANTIC_ONLY)
 
 
 def popularity(split: Split) -> Vectors:

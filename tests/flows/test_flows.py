@@ -29,7 +29,7 @@ def test_the_full_pipeline_writes_what_scripts_rely_on(store):
     assert {stage["status"] for stage in first["stages"]} == {"computed"}
     assert all(stage.keys() >= {"key", "seconds", "rows"} for stage in first["stages"])
     assert [stage["variant"] for stage in first["stages"] if stage["stage"] == "train"] == ["base", "con", "gen"]
-    assert {metric["variant"] for metric in first["metrics"]} == {"base", "con", "gen", "popularity"}
+    assert {metric["variant"] for metric in first["metrics"]} == {"base", "con", "gen", "popularity", "semantic"}
     assert set(first["metrics"][0]) == {"backbone", "variant", "part", "metric", "k", "value"}
     assert Path(first["recommendations"]).is_file()
 

@@ -12,6 +12,7 @@ ROWS = [
     ("lightgcn", "con", 1, "validation", "recall", 5, 0.9),
     ("lightgcn", "con", 1, "test", "recall", 20, 0.5),
     ("popularity", "popularity", 0, "validation", "recall", 20, 0.99),
+    ("semantic", "semantic", 0, "validation", "recall", 20, 0.98),
 ]
 
 
@@ -30,11 +31,11 @@ def test_seeds_are_averaged():
 
 def test_one_row_for_each_model_and_one_column_for_each_metric():
     rows = comparison(mean_over_seeds(table()), "validation")
-    assert [row["variant"] for row in rows] == ["base", "con", "popularity"]
+    assert [row["variant"] for row in rows] == ["base", "con", "popularity", "semantic"]
     assert rows[1] == {"backbone": "lightgcn", "variant": "con", "recall@20": 0.25, "recall@5": 0.9}
 
 
-def test_the_best_model_is_chosen_on_validation_at_20_and_is_never_popularity():
+def test_the_best_model_is_chosen_on_validation_at_20_and_is_no_baseline():
     assert best_model(table(), "best") == ModelName("lightgcn", "base", 2)
     assert best_model(table(), "con") == ModelName("lightgcn", "con", 1)
 
