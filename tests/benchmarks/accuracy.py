@@ -1,0 +1,136 @@
+"""How good the models of a store are, in Markdown: every run with its best epoch and minutes, then the seeds together.
+
+python -m tests.benchmarks.accuracy STORE [EVALUATE_KEY ...] [--paper amazon-book]
+
+Reads what `evaluate` measured, of the latest run or of the artifacts named. With --paper the figures of RLMRec's
+Table 3 stand beside ours (test, mean of the authors' five seeds; NDCG for Base alone).
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+from rlmrec_core.evaluation import BASELINES, ModelName
+from rlmrec_core.training import STOPPING_METRIC
+from storage import ArtifactRef, ArtifactStore, StoreConfig
+from tasks import report
+from tasks.models import role_of
+
+# Recall@20 of Base, Con and Gen, then NDCG@20 of Base.
+PAPER = {
+    "amazon-book": {
+        "gccf": (0.1343, 0.1395, 0.1372, 0.0807),
+        "lightgcn": (0.1411, 0.1483, 0.1446, 0.0856),
+        "sgl": (0.1473, 0.1528, 0.1537, 0.0913),
+        "simgcl": (0.1512, 0.1552, 0.1524, 0.0919),
+        "dccf": (0.1517, 0.1563, 0.1559, 0.0943),
+        "autocf": (0.1536, 0.1586, 0.1581, 0.0984),
+    },
+    "yelp": {
+        "gccf": (0.1084, 0.1144, 0.1074, 0.0680),
+        "lightgcn": (0.1157, 0.1230, 0.1209, 0.0733),
+        "sgl": (0.1197, 0.1248, 0.1263, 0.0753),
+        "simgcl": (0.1254, 0.1292, 0.1267, 0.0801),
+        "dccf": (0.1249, 0.1321, 0.1281, 0.0800),
+        "autocf": (0.1280, 0.1319, 0.1330, 0.0813),
+    },
+}
+VARIANTS = ("base", "con", "gen")
+Row = dict[str, Any]
+
+
+def runs(artifacts: ArtifactStore, evaluated: Sequence[ArtifactRef], paper: str | None) -> list[Row]:
+    """One row for every model and seed, baselines last."""
+    rows = {}
+    for ref in evaluated:
+        trained = artifacts.manifest(ref).content.inputs
+        for name, values in _measured(artifacts, ref).items():
+            fit = _training(artifacts, trained[role_of(name)]) if name not in BASELINES else {}
+            rows[name] = (
+                {"model": _model(name), "seed": str(name.seed or "-")} | fit | values | _beside(name, values, paper)
+            )
+    return [rows[name] for name in sorted(rows, key=lambda name: name in BASELINES)]
+
+
+def _model(name: ModelName) -> str:
+    return " ".join(dict.fromkeys((name.backbone, name.variant)))
+
+
+def _measured(artifacts: ArtifactStore, ref: ArtifactRef) -> dict[ModelName, dict[str, str]]:
+    values = {}
+    for row in artifacts.table(ref, "metrics").to_pylist():
+        name = ModelName(row["backbone"], row["variant"], row["seed"])
+        values[name, row["part"], row["metric"], row["k"]] = row["value"]
+    columns = list(product(("validation", "test"), ("recall", "ndcg")))
+    names = dict.fromkeys(key[0] for key in values)
+    return {
+        name: {f"{part} {metric}@20": f"{values[name, part, metric, 20]:.4f}" for part, metric in columns}
+        for name in names
+    }
+
+
+def _training(artifacts: ArtifactStore, key: str) -> dict[str, str]:
+    ref = ArtifactRef("train", key, artifacts.url)
+    history = artifacts.table(ref, "history").to_pandas()
+    best = history.loc[history[STOPPING_METRIC].idxmax(), "epoch"]
+    return {"best epoch": f"{best}", "minutes": f"{artifacts.manifest(ref).run.seconds / 60:.1f}"}
+
+
+def _beside(name: ModelName, values: dict[str, str], paper: str | None) -> dict[str, str]:
+    """The paper's figures, and ours in per cent of them."""
+    targets = PAPER.get(paper or "", {}).get(name.backbone)
+    if not targets:
+        return {}
+    theirs = {"recall": targets[VARIANTS.index(name.variant)]} | (
+        {"ndcg": targets[3]} if name.variant == "base" else {}
+    )
+    return {
+        f"paper's {metric}@20": f"{target:.4f} ({float(values[f'test {metric}@20']) / target - 1:+.1%})"
+        for metric, target in theirs.items()
+    }
+
+
+def seeds(artifacts: ArtifactStore, evaluated: Sequence[ArtifactRef]) -> Iterator[Row]:
+    """Mean, standard deviation, gain over Base and p-values of the models with several seeds, at 20."""
+    for row in (row for ref in evaluated for row in artifacts.table(ref, "significance").to_pylist()):
+        if row["k"] == 20 and row["n_seeds"] > 1:
+            yield {
+                "model": f"{row['backbone']} {row['variant']}",
+                "metric": f"{row['metric']}@20",
+                "seeds": row["n_seeds"],
+                "mean": f"{row['mean']:.4f}",
+                "deviation": f"{row['std']:.4f}",
+                "gain over Base": _shown(row["gain"], "+.1%") if row["variant"] != "base" else "-",
+                "p": _shown(row["p"], ".3g"),
+                "p, Holm": _shown(row["p_holm"], ".3g"),
+            }
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _filled(rows: Sequence[Row]) -> list[Row]:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name, "-") for name in columns} for row in rows]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", help="where the artifacts are")
+    parser.add_argument("keys", nargs="*", help="evaluate artifacts; the latest by default")
+    parser.add_argument("--paper", choices=sorted(PAPER), help="put the figures of this data set beside ours")
+    options = parser.parse_args()
+    artifacts = ArtifactStore.open(StoreConfig(url=options.store))
+    evaluated = [ref for ref in artifacts.refs("evaluate") if ref.key.startswith(tuple(options.keys))]
+    evaluated = evaluated if options.keys else [ref for ref in (artifacts.latest("evaluate"),) if ref]
+    print(report.markdown_table(_filled(runs(artifacts, evaluated, options.paper))))
+    together = list(seeds(artifacts, evaluated))
+    if together:
+        print(f"\n{report.markdown_table(together)}")
+
+
+if __name__ == "__main__":
+    main()
