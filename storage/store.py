@@ -86,7 +86,9 @@ class ArtifactStore:
 
     def dataset(self, ref: ArtifactRef, name: str) -> pads.Dataset:
         """A table of the artifact to be read in pieces. Raises StoreError if it has none of that name."""
-        return pads.dataset(self._existing(ref, f"{name}.parquet"), format="parquet", filesystem=self._fs)
+        # Arrow's read-ahead keeps what it read until the file is through: memory would grow with the file.
+        parquet = pads.ParquetFileFormat(pre_buffer=False)
+        return pads.dataset(self._existing(ref, f"{name}.parquet"), format=parquet, filesystem=self._fs)
 
     def read_bytes(self, ref: ArtifactRef, name: str) -> bytes:
         """The content of a file that is no table."""

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 import psutil
 import pyarrow as pa
+from prefect import State
 
 from rlmrec_core import data
 from rlmrec_core.config import IngestConfig, PrepareConfig
@@ -34,6 +35,7 @@ from rlmrec_core.data.kcore import k_core
 from storage import ArtifactStore, StoreConfig
 from tasks.ingest import ingest
 from tasks.prepare import prepare
+from tasks.stage import StageResult
 from tests.benchmarks import amazon_files
 
 Figures = dict[str, float]
@@ -63,9 +65,9 @@ def both_stages(folder: Path) -> Figures:
     shutil.rmtree(folder / "artifacts", ignore_errors=True)
     store = StoreConfig(url=str(folder / "artifacts"))
     with timed() as first:
-        raw = ingest.fn(_settings(folder), store)
+        raw = _result(ingest.fn(_settings(folder), store))
     with timed() as second:
-        prepared = prepare.fn(PrepareConfig(k_core=K), store, raw.ref)
+        prepared = _result(prepare.fn(PrepareConfig(k_core=K), store, raw.ref))
     statistics = ArtifactStore.open(store).table(prepared.ref, "filter_report").to_pylist()
     shutil.rmtree(folder / "artifacts")
     return {
@@ -78,25 +80,41 @@ def both_stages(folder: Path) -> Figures:
     }
 
 
+def _result(ended: StageResult | State[StageResult]) -> StageResult:
+    return ended.result() if isinstance(ended, State) else ended
+
+
 def core_of_frame(n: int) -> Figures:
     """k-core by iterated groupby."""
     user, item = _pairs(n)
-    frame = pd.DataFrame({"user": user, "item": item})
-    with timed() as figures:
-        n_before = -1
-        while n_before != len(frame):
-            n_before = len(frame)
-            frame = frame[frame.groupby("user")["item"].transform("size") >= K]
-            frame = frame[frame.groupby("item")["user"].transform("size") >= K]
-    return figures | {"rows": len(user), "kept": len(frame), "set": _fingerprint(frame.index.to_numpy())}
+    figures, kept = _fastest(lambda: _core_by_groupby(pd.DataFrame({"user": user, "item": item})))
+    return figures | {"rows": len(user), "kept": len(kept), "set": _fingerprint(kept)}
+
+
+def _core_by_groupby(frame: pd.DataFrame) -> amazon_files.Ints:
+    n_before = -1
+    while n_before != len(frame):
+        n_before = len(frame)
+        frame = frame[frame.groupby("user")["item"].transform("size") >= K]
+        frame = frame[frame.groupby("item")["user"].transform("size") >= K]
+    return frame.index.to_numpy()
 
 
 def core(n: int) -> Figures:
     """k-core by peeling."""
     user, item = _pairs(n)
-    with timed() as figures:
-        kept = k_core(user, item, K, K)
+    figures, kept = _fastest(lambda: k_core(user, item, K, K))
     return figures | {"rows": len(user), "kept": len(kept), "set": _fingerprint(kept)}
+
+
+def _fastest(work: Callable[[], amazon_files.Ints], times: int = 3) -> tuple[Figures, amazon_files.Ints]:
+    """The figures of the fastest of a few rounds: what takes seconds is easily disturbed. And what it gives."""
+    rounds = []
+    for _ in range(times):
+        with timed() as figures:
+            given = work()
+        rounds.append(figures)
+    return min(rounds, key=lambda figures: figures["seconds"]), given
 
 
 def run(work: Path, small: int, large: int, keep: bool) -> None:
@@ -135,7 +153,7 @@ def _measured(
 ) -> Figures:
     """Take the measure in a process of its own and print its line of the table."""
     command = [sys.executable, "-m", "tests.benchmarks.ingest", "--measure", measure, str(about)]
-    figures: Figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    figures: Figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     notes = [f"{name} {figures[name]:,.0f} s" for name in ("ingest", "prepare") if name in figures]
     notes += [f"keeps {figures['kept']:,.0f}"] if "kept" in figures else []
     if against:
