@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 POOL = "rlmrec"
 PREFECT = [sys.executable, "-m", "prefect"]
 FAVOURITE_PORT = 4200
@@ -85,7 +87,8 @@ def server(home: Home, healthy: Callable[[str], bool], say: Callable[[str], None
         say(f"starting the Prefect server at {api.removesuffix('/api')}")
         address = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": api}
         process = stack.enter_context(guarded(home, "server", SERVER_COMMAND, address))
-        process.wait_until(lambda: healthy(api))
+        # Another installation's server may have taken the port a moment before ours; it answers, too.
+        process.wait_until(lambda: process.listens_on(port) and healthy(api))
         stack.callback(_address_file(home).unlink, missing_ok=True)
         yield Server(api, process)
 
@@ -109,6 +112,14 @@ class Process:
     def alive(self) -> bool:
         """Whether it has not ended."""
         return self._popen.poll() is None
+
+    def listens_on(self, port: int) -> bool:
+        """Whether it, or a process that it started, listens on this TCP port."""
+        with contextlib.suppress(psutil.Error):
+            family = psutil.Process(self._popen.pid).children(recursive=True)
+            open_ports = [end for process in family for end in process.net_connections("tcp")]
+            return any(end.status == psutil.CONN_LISTEN and end.laddr.port == port for end in open_ports)
+        return False
 
     def check(self) -> None:
         """Raise ServiceError if the process has ended."""

@@ -85,8 +85,21 @@ def test_a_taken_port_is_left_alone():
     assert free_port(taken) == taken
 
 
+LISTENS = """
+import os, socket, time
+with socket.create_server(("127.0.0.1", int(os.environ["PREFECT_SERVER_API_PORT"]))):
+    time.sleep(600)
+"""
+
+
+def test_a_server_that_somebody_else_started_on_the_port_is_not_taken_for_ours(home, monkeypatch):
+    monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", "import time; time.sleep(1); exit(3)"])
+    with pytest.raises(ServiceError, match=r"server ended \(status 3\)"), server(home, lambda _: True, print):
+        pass
+
+
 def test_a_running_server_is_joined_if_it_is_meant_to_last(home, monkeypatch):
-    monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", LISTENS])
     said: list[str] = []
     first = server(home, lambda _: True, said.append)
     second = server(home, lambda _: True, said.append)
