@@ -11,6 +11,8 @@ from tests.integration.command import Up, all_gone, family, finish, start_up
 def up(tmp_path_factory) -> Iterator[Up]:
     """`rlmrec up` where port 4200 is taken; at the end, Ctrl-C must end all of it."""
     with socket.socket() as other:
+        # As rlmrec's own probe: a port that was in use a moment ago is free.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             other.bind(("127.0.0.1", 4200))
             other.listen()
