@@ -74,7 +74,7 @@ class _Narrator:
         self._best, self._done, self._left = 0.0, 0, 0
 
     def __call__(self, record: EpochRecord) -> None:
-        self._best = max(self._best, (record.validation or {}).get(STOPPING_METRIC, 0.0))
+        self._best = record.best_value
         self._done = record.epoch + 1
         self._left = record.max_epochs - self._done
         self._progress(self._done, record.max_epochs, f"best validation {STOPPING_METRIC} {self._best:.4f}")

@@ -31,13 +31,16 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What `on_epoch` is told. losses: weighted means by name; validation: recall@20 and ndcg@20, if it was due."""
+    """What `on_epoch` is told. losses: weighted means by name; validation: recall@20 and ndcg@20, if it was due;
+    best_value: the best recall@20 so far, that of a resumed run's earlier epochs included.
+    """
 
     epoch: int
     max_epochs: int
     losses: dict[str, float]
     validation: dict[str, float] | None
     best_epoch: int
+    best_value: float
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Trainer:
             # The last epoch is always validated: a run shorter than the interval has a best epoch, too.
             due = epoch % self.settings.validate_every == 0 or epoch == limit - 1
             validation = self.validate(epoch) if due else None
-            yield EpochRecord(epoch, limit, losses, validation, self.progress.best_epoch)
+            yield EpochRecord(epoch, limit, losses, validation, self.progress.best_epoch, self.progress.best_value)
 
     def result(self) -> FitResult:
         """The model at its best epoch."""

@@ -60,9 +60,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(checkerboard, colours, backbo
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
         fit(checkerboard, run, colours, checkpoint=path, on_epoch=kill_at_epoch_eight)
-    epochs = []
-    resumed = fit(checkerboard, run, colours, checkpoint=path, on_epoch=lambda record: epochs.append(record.epoch))
-    assert epochs == [7, 8, 9, 10, 11]
+    records = []
+    resumed = fit(checkerboard, run, colours, checkpoint=path, on_epoch=records.append)
+    assert [record.epoch for record in records] == [7, 8, 9, 10, 11]
+    assert records[0].validation is None
+    assert records[0].best_value > 0, "the best of the epochs before the kill is known"
     assert same_bytes(whole, resumed)
 
 
@@ -91,6 +93,7 @@ def test_stops_after_patience_and_keeps_the_best_epoch(checkerboard):
     assert result.best_epoch == max(validated, key=lambda epoch: (validated[epoch], -epoch))
     assert len(records) == len(result.history) == result.best_epoch + 2 * 3 + 1
     assert records[-1].best_epoch == result.best_epoch
+    assert records[-1].best_value == validated[result.best_epoch]
     assert history["loss"] == history["loss_bpr"]
 
 
