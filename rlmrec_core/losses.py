@@ -1,5 +1,6 @@
 """Losses that backbones and alignments share."""
 
+import math
 from typing import Any
 
 import torch
@@ -125,12 +126,13 @@ class _ChunkedSoftmax:
     """log sum_k count_k exp(q . key_k) for some queries at a time, in memory that is reused from chunk to chunk.
 
     Unless the logits are `bounded` so that their exponentials stay in range, each row's largest is subtracted first.
+    Logits are taken to base 2: `exp2` is up to three times as fast as `exp`.
     """
 
     def __init__(self, keys: Tensor, counts: Tensor, n_queries: int, bounded: bool, dtype: torch.dtype) -> None:
         self.rows = min(max(1, _CHUNK_ELEMENTS // len(keys)), n_queries)
-        self.counts, self.bounded, self.dtype = counts, bounded, dtype
-        self.transposed = keys.T.to(dtype).contiguous()
+        self.counts, self.bounded, self.dtype = counts.to(dtype).unsqueeze(1), bounded, dtype
+        self.transposed = (keys.T / math.log(2)).to(dtype).contiguous()
         self.counted = (keys * counts.unsqueeze(1)).to(dtype)
         # Fresh memory for every chunk would cost a fifth of the time.
         self.buffer = torch.empty(self.rows, len(keys), dtype=dtype, device=keys.device)
@@ -140,14 +142,14 @@ class _ChunkedSoftmax:
 
         query: (rows, d); weight: (rows, 1). Adds to `grad_keys` the gradient in one of each key's repetitions.
         """
-        terms = torch.mm(query.to(self.dtype), self.transposed, out=self.buffer[: len(query)]).to(query.dtype)
-        peaks = torch.zeros_like(weight) if self.bounded else terms.amax(1, keepdim=True)
+        terms = torch.mm(query.to(self.dtype), self.transposed, out=self.buffer[: len(query)])
+        peaks = torch.zeros_like(weight)
         if not self.bounded:
+            peaks = terms.amax(1, keepdim=True)
             terms.sub_(peaks)
-        terms.exp_()
-        sums = (terms @ self.counts).unsqueeze(1)
+        sums = (terms.exp2_() @ self.counts).to(query.dtype)
         scale = weight / sums
         if grad_keys is not None:
-            grad_keys.addmm_(terms.T, query * scale)
-        grad = (terms.to(self.dtype) @ self.counted).to(query.dtype).mul_(scale)
-        return (sums.log() + peaks).squeeze(1), grad
+            grad_keys.add_(terms.T @ (query * scale).to(self.dtype))
+        grad = (terms @ self.counted).to(query.dtype).mul_(scale)
+        return (sums.log2() + peaks).squeeze(1) * math.log(2), grad

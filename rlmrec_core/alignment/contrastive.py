@@ -26,9 +26,9 @@ class ContrastiveAlignment(Alignment):
         super().__init__()
         self.weight, self.tau, self.in_batch = settings.weight, settings.tau, settings.in_batch
         self.n_users = len(semantic.users)
-        dtype = product_dtype(settings)
-        self.users, self.items = _Side(semantic.users, dtype), _Side(semantic.items, dtype)
-        self.adapter = Adapter(semantic.users.shape[1], size, generator, dtype)
+        self.dtype = product_dtype(settings)
+        self.users, self.items = (_Side(vectors, self.dtype) for vectors in (semantic.users, semantic.items))
+        self.adapter = Adapter(semantic.users.shape[1], size, generator, self.dtype)
 
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         users, items = nodes.split([self.n_users, len(nodes) - self.n_users])
@@ -60,7 +60,7 @@ class ContrastiveAlignment(Alignment):
     def _nce(self, anchors: Tensor, keys: Tensor, own: Tensor, counts: Tensor, key_counts: Tensor | None) -> Tensor:
         if not len(anchors):
             return anchors.sum()  # no node of this batch has a semantic vector
-        return info_nce(anchors, keys, own, tau=self.tau, anchor_counts=counts, key_counts=key_counts)
+        return info_nce(anchors, keys, own, tau=self.tau, anchor_counts=counts, key_counts=key_counts, dtype=self.dtype)
 
 
 class _Distinct(NamedTuple):

@@ -90,7 +90,7 @@ class TrainConfig(Section):
     align_bf16: bool = Field(
         False,
         description="Large products of the alignment in bfloat16: several times faster on GPUs and on CPUs with AMX, "
-        "slower elsewhere; only rounding differs",
+        "twice with AVX-512 BF16, slower elsewhere; only rounding differs",
     )
     backbone_settings: dict[BackboneName, dict[str, Value]] = Field(
         {}, description='Further hyper-parameters of single backbones, e.g. {"lightgcn": {"edge_keep": 0.9}}'
