@@ -148,7 +148,7 @@ class ArtifactStore:
                 files=writer.files, libraries={name: library_version(name) for name in _LIBRARIES},
             )  # fmt: skip
             with explained(f"publish {ref} in {self.url}"):
-                self._publish(folder, ref, Manifest.of(content, _run(started)))
+                self._publish(folder, ref, Manifest.of(content, _run(started - writer.earlier_seconds)))
         shutil.rmtree(self.work_dir_path(stage, key), ignore_errors=True)
 
     def work_dir(self, stage: str, key: str) -> Path:

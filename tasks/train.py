@@ -59,6 +59,7 @@ def train(
 
 
 def _write(out: ArtifactWriter, fitted: FitResult) -> None:
+    out.earlier_seconds = fitted.earlier_seconds
     out.table("user_vectors", vectors_table(fitted.user_vectors))
     out.table("item_vectors", vectors_table(fitted.item_vectors))
     out.table("history", fitted.history)

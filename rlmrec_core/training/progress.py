@@ -16,6 +16,8 @@ class Progress:
     best_epoch: int = -1
     best_value: float = -1.0
     strikes: int = 0
+    seconds: float = 0.0
+    """Spent so far, by the wall clock, sessions up to their last checkpoint included."""
     losses: list[dict[str, float]] = field(default_factory=list)
     validations: dict[str, dict[str, float]] = field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """Training with early stopping, checkpoints and resumption (RLMRec, section 4.1.3)."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class FitResult:
     """A trained model at its best epoch.
 
     user_vectors (n_users, D), item_vectors (n_items, D): float32, score = dot product; weights: the model's own tensors
-    by name; history: see Progress.history.
+    by name; history: see Progress.history; earlier_seconds: what the sessions spent that this one resumed.
     """
 
     user_vectors: Float32Array
@@ -56,6 +57,7 @@ class FitResult:
     weights: dict[str, Tensor]
     history: pa.Table
     best_epoch: int
+    earlier_seconds: float
 
 
 def fit(
@@ -97,6 +99,7 @@ class Trainer:
         saved = checkpoints.load(checkpoint, self.run_id) if checkpoint else None
         if saved:
             self._restore(saved)
+        self.started, self.earlier_seconds = time.monotonic(), self.progress.seconds
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train until early stopping or the last epoch, one record per epoch."""
@@ -116,7 +119,8 @@ class Trainer:
         self.model.load_state_dict(self.best)
         users, items = (side.cpu().numpy() for side in self.model.vectors())
         weights = {name: tensor.cpu() for name, tensor in self.best.items()}
-        return FitResult(users, items, weights, self.progress.history(), self.progress.best_epoch)
+        history, best_epoch = self.progress.history(), self.progress.best_epoch
+        return FitResult(users, items, weights, history, best_epoch, self.earlier_seconds)
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the train pairs; the mean losses by name. Raises TrainingDiverged if one is not finite."""
@@ -143,6 +147,7 @@ class Trainer:
         metrics = self._validation_metrics()
         if self.progress.validated(epoch, metrics):
             self.best = self._weights()
+        self.progress.seconds = self.earlier_seconds + time.monotonic() - self.started
         if self.checkpoint:
             checkpoints.save(self.checkpoint, self._state(), self.run_id)
         return metrics

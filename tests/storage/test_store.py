@@ -169,6 +169,15 @@ def _hold(url: str, marker: str) -> None:
         time.sleep(60)
 
 
+def test_the_time_of_interrupted_sessions_counts(store: ArtifactStore) -> None:
+    with store.writer("prepare", KEY, version=1, config={"k": 10}, inputs={"ingest": "0" * 64}) as writer:
+        writer.table("split", TABLE)
+        writer.earlier_seconds = 3600
+    ref = store.find("prepare", KEY)
+    assert ref is not None
+    assert store.manifest(ref).run.seconds > 3600
+
+
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     marker = tmp_path / "held"
     holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(str(tmp_path), str(marker)))

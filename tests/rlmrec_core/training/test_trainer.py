@@ -65,6 +65,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(checkerboard, colours, backbo
     assert [record.epoch for record in records] == [7, 8, 9, 10, 11]
     assert records[0].validation is None
     assert records[0].best_value > 0, "the best of the epochs before the kill is known"
+    assert whole.earlier_seconds == 0 < resumed.earlier_seconds
     assert same_bytes(whole, resumed)
 
 
