@@ -53,7 +53,7 @@ class Run(_Record):
 
     created: str
     seconds: float
-    """From start to end, interrupted sessions included whose work was gone on from."""
+    """From start to end, with interrupted attempts whose work was gone on from."""
     machine: str
 
 

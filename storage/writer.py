@@ -26,7 +26,7 @@ class ArtifactWriter:
         self.unfinished: str | None = None
         """What the artifact lacks and a later run may add, in words that tell one such gap from another."""
         self.earlier_seconds = 0.0
-        """What interrupted sessions spent whose work this one goes on from."""
+        """What interrupted attempts took whose work this one goes on from."""
         self.key = ""
         """The key it was published under; known when the writing has ended."""
 

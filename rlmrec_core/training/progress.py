@@ -17,7 +17,7 @@ class Progress:
     best_value: float = -1.0
     strikes: int = 0
     seconds: float = 0.0
-    """Spent so far, by the wall clock, sessions up to their last checkpoint included."""
+    """Spent so far, by the wall clock, interrupted attempts included up to their last checkpoint."""
     losses: list[dict[str, float]] = field(default_factory=list)
     validations: dict[str, dict[str, float]] = field(default_factory=dict)
 

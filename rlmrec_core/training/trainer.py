@@ -49,7 +49,7 @@ class FitResult:
     """A trained model at its best epoch.
 
     user_vectors (n_users, D), item_vectors (n_items, D): float32, score = dot product; weights: the model's own tensors
-    by name; history: see Progress.history; earlier_seconds: what the sessions spent that this one resumed.
+    by name; history: see Progress.history; earlier_seconds: what the attempts took that this one resumed.
     """
 
     user_vectors: Float32Array

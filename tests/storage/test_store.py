@@ -169,7 +169,7 @@ def _hold(url: str, marker: str) -> None:
         time.sleep(60)
 
 
-def test_the_time_of_interrupted_sessions_counts(store: ArtifactStore) -> None:
+def test_the_time_of_interrupted_attempts_counts(store: ArtifactStore) -> None:
     with store.writer("prepare", KEY, version=1, config={"k": 10}, inputs={"ingest": "0" * 64}) as writer:
         writer.table("split", TABLE)
         writer.earlier_seconds = 3600
