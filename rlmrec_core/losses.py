@@ -38,7 +38,8 @@ def info_nce(
 
     anchors: (B, d); keys: (K, d), of length one already if `unit_keys`; own: (B,) int64, the row of each anchor's own
     key. Counts (B,) and (K,) stand for rows repeated that often, so that a caller computes each distinct row once. The
-    B x K logits are never held at once. dtype: operands of the large products, where it is not that of the vectors.
+    B x K logits are never held at once. dtype: of the logits and of the large products'
+    operands, where it is not that of the vectors.
     Returns a scalar in nats. Raises ValueError if tau < MIN_TAU.
     """
     if tau < MIN_TAU:
