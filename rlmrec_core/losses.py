@@ -48,14 +48,17 @@ def info_nce(
     return _log_sums(anchors, keys, _shares(anchor_counts, anchors), key_counts, own, tau, dtype)
 
 
-def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float) -> Tensor:
+def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float, in_batch: bool = False) -> Tensor:
     """InfoNCE between two views of the same nodes: row i of `anchors` against row i of `keys` for every i in `ids`.
 
-    anchors, keys: (n, d), every row of `keys` in the denominator; ids: (B,) int64, repeated ones computed once.
-    Returns the mean over `ids` in nats.
+    anchors, keys: (n, d); ids: (B,) int64, repeated ones computed once. Every row of `keys` is in the denominator or,
+    `in_batch`, every distinct one of `ids`, once. Returns the mean over `ids` in nats.
     """
     distinct, counts = torch.unique(ids, return_counts=True)
-    return info_nce(anchors.index_select(0, distinct), keys, distinct, tau=tau, anchor_counts=counts)
+    own = distinct
+    if in_batch:
+        keys, own = keys.index_select(0, distinct), torch.arange(len(distinct), device=ids.device)
+    return info_nce(anchors.index_select(0, distinct), keys, own, tau=tau, anchor_counts=counts)
 
 
 def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -93,6 +93,9 @@ def test_a_contrast_computes_repeated_nodes_once():
     anchors, keys, _ = random_case(6, 6, 3)
     ids = torch.tensor([4, 0, 4, 4, 2])
     torch.testing.assert_close(contrast(anchors, keys, ids, tau=0.2), naive_info_nce(anchors[ids], keys, ids, 0.2))
+    found = contrast(anchors, keys, ids, tau=0.2, in_batch=True)
+    among = torch.tensor([0, 2, 4])
+    torch.testing.assert_close(found, naive_info_nce(anchors[ids], keys[among], torch.searchsorted(among, ids), 0.2))
 
 
 @pytest.mark.parametrize("chunk", [1 << 19, 12])

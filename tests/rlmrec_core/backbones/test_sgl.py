@@ -1,8 +1,10 @@
+import pytest
 import torch
 
 
-def test_step_equals_the_direct_computation(world, naive, monkeypatch):
-    sgl = world("sgl", n_layers=2, cl_weight=0.3, cl_tau=0.2)
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_step_equals_the_direct_computation(world, naive, monkeypatch, in_batch):
+    sgl = world("sgl", n_layers=2, cl_weight=0.3, cl_tau=0.2, cl_in_batch=in_batch)
     dropped = []
     drop_edges = type(sgl.model.graph).drop_edges
 
@@ -15,7 +17,10 @@ def test_step_equals_the_direct_computation(world, naive, monkeypatch):
     nodes, losses = sgl.step()
     clean = sum(naive.layers(sgl.adjacency, sgl.table, 2))
     first, second = (sum(naive.layers(view.matrix.to_dense(), sgl.table, 2)) for view in dropped)
-    sides = second[:6], second[6:], second[6:]
+    users, items = second.split([6, 5])
+    if in_batch:
+        users, items = users[[0, 2, 3, 5]], items[[0, 1, 2, 3, 4]]
+    sides = users, items, items
     terms = zip(sgl.gathered(first), sgl.gathered(second), sides, strict=True)
     sgl.check(nodes, clean)
     sgl.check(losses["bpr"], sgl.bpr(clean))

@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -12,13 +13,17 @@ def perturbed(world, generator, n_layers=2, eps=0.5):
     return total
 
 
-def test_step_equals_the_direct_computation(world, naive):
-    simgcl = world("simgcl", n_layers=2, cl_weight=0.3, cl_tau=0.2, eps=0.5)
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_step_equals_the_direct_computation(world, naive, in_batch):
+    simgcl = world("simgcl", n_layers=2, cl_weight=0.3, cl_tau=0.2, eps=0.5, cl_in_batch=in_batch)
     nodes, losses = simgcl.step()
     generator = torch.Generator().manual_seed(1)
     clean = sum(naive.layers(simgcl.adjacency, simgcl.table, 2))
     first, second = (perturbed(simgcl, generator) for _ in range(2))
-    terms = list(zip(simgcl.gathered(first), simgcl.gathered(second), (second[:6], second[6:], None), strict=True))
+    users, items = second.split([6, 5])
+    if in_batch:
+        users, items = users[[0, 2, 3, 5]], items[[0, 1, 2, 3]]
+    terms = list(zip(simgcl.gathered(first), simgcl.gathered(second), (users, items, None), strict=True))
     simgcl.check(nodes, clean)
     simgcl.check(losses["bpr"], simgcl.bpr(clean))
     simgcl.check(losses["cl"], 0.3 * sum(naive.nce(*term, 0.2) for term in terms[:2]))
