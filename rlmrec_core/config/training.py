@@ -93,7 +93,7 @@ class TrainConfig(Section):
         "twice with AVX-512 BF16, slower elsewhere; only rounding differs",
     )
     backbone_settings: dict[BackboneName, dict[str, Value]] = Field(
-        {}, description='Further hyper-parameters of single backbones, e.g. {"lightgcn": {"edge_keep": 0.9}}'
+        {}, description="Hyper-parameters of single backbones, e.g. train.backbone_settings.lightgcn.edge_keep=0.9"
     )
 
     def run(self, backbone: BackboneName, variant: VariantName, seed: int) -> RunSettings:
