@@ -78,8 +78,9 @@ def markdown(results: dict[str, Any]) -> str:
     head = ["backbone", "variant", "train s/epoch", "evaluation s", "peak MiB"]
     head += ["authors' train", "authors' evaluation", "authors' peak", "train ratio", "evaluation ratio"]
     lines = [head, ["---"] * len(head)]
-    for key, mine in results["ours"].items():
+    for key in filter(results["ours"].__contains__, wanted([])):
         backbone, variant = key.split(":")
+        mine = results["ours"][key]
         theirs = results["peer"].get(f"{backbone}:{variant.split('-')[0]}")
         row = [backbone, variant, *(number(mine, name) for name in names), *(number(theirs, name) for name in names)]
         lines.append([*row, *(ratio(mine, theirs, name) for name in names[:2])])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rlmrec_core import sparse
 from rlmrec_core.sparse import Pattern, SparseMatrix
 
 N = 5
@@ -10,8 +11,11 @@ N = 5
 EDGES = torch.tensor([[0, 1, 0, 3, 1, 3, 2, 3, 2], [1, 0, 3, 0, 3, 1, 3, 2, 2]])
 
 
-@pytest.fixture
-def pattern():
+@pytest.fixture(params=["whole", "in blocks of columns"])
+def pattern(request, monkeypatch):
+    if request.param != "whole":
+        monkeypatch.setattr(sparse, "_CACHED_BYTES", 0)
+        monkeypatch.setattr(sparse, "_BLOCK_COLUMNS", 2)
     return Pattern.from_keys((EDGES[0] * N + EDGES[1]).sort().values, N)
 
 
