@@ -26,19 +26,24 @@ class PairSampler:
         """Every train pair once, the last batch possibly smaller."""
         order = torch.randperm(len(self.user), generator=generator, device=self.user.device)
         users, positives = self.user[order], self.item[order]
-        drawn = self.negatives(users, generator) if negatives else None
+        drawn = self.negatives(order, generator) if negatives else None
         for start in range(0, len(order), self.batch_size):
             part = slice(start, start + self.batch_size)
             yield Batch(users[part], positives[part], None if drawn is None else drawn[part])
 
-    def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """One item per user, uniform over those not in the user's train part. users: (n,) int64. Returns (n,) int64."""
-        drawn = torch.empty_like(users)
-        open_rows = torch.arange(len(users), device=users.device)
-        while len(open_rows):
-            items = torch.randint(self.n_items, open_rows.shape, generator=generator, device=users.device)
-            drawn[open_rows] = items
-            open_rows = open_rows[self._is_known(users[open_rows], items)]
+    def negatives(self, order: Tensor, generator: torch.Generator) -> Tensor:
+        """One item for every train pair, uniform over those its user has not in train.
+
+        order: (n_pairs,) int64, the pairs' rows in the train part. Returns (n_pairs,) int64.
+        """
+        drawn = torch.randint(self.n_items, order.shape, generator=generator, device=order.device)
+        # The first draws are looked up in the order of the keys: at random most searches would leave the cache.
+        by_pair = torch.empty_like(drawn).index_copy_(0, order, drawn)
+        rejected = self._is_known(self.user, by_pair)[order].nonzero().squeeze(1)
+        while len(rejected):
+            items = torch.randint(self.n_items, rejected.shape, generator=generator, device=order.device)
+            drawn[rejected] = items
+            rejected = rejected[self._is_known(self.user[order[rejected]], items)]
         return drawn
 
     def _is_known(self, users: Tensor, items: Tensor) -> Tensor:
