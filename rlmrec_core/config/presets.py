@@ -91,7 +91,7 @@ _PAPER: dict[str, dict[str, _Row]] = {
 _STARTS_FROM = {"movielens": "amazon-book", "xrec-yelp": "yelp", "sample": "amazon-book"}
 _TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {
     "xrec-yelp": {
-        # In-batch denominators: with 16,000 users those over all nodes cost three to four times as much.
+        # In-batch denominators: with 16,000 users those over all users cost Con four times as much.
         "lightgcn": {
             "con": {"align_in_batch": True},
             "gen": {"n_layers": 3, "weight_decay": 1e-7, "align_weight": 0.01, "align_tau": 0.2, "mask_ratio": 0.02},
