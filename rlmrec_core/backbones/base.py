@@ -74,10 +74,7 @@ class Backbone(nn.Module, ABC):
         if batch.negatives is None:
             raise ValueError(f"{type(self).__name__} ranks against negatives: leave samples_negatives true")
         first_item = self.graph.n_users
-        rows = torch.cat([batch.users, batch.positives + first_item, batch.negatives + first_item])
-        # One gather, since each has a gradient of the table's size; index_select's is the fastest on CPU.
-        users, positives, negatives = nodes.index_select(0, rows).chunk(3)
-        return bpr(users, positives, negatives)
+        return bpr(nodes, batch.users, batch.positives + first_item, batch.negatives + first_item)
 
 
 class LayerSum(Backbone):

@@ -22,12 +22,38 @@ def random_case(n_anchors, n_keys, seed, dtype=torch.float64):
     return anchors, keys, torch.randint(n_keys, (n_anchors,), generator=generator)
 
 
+def ranked_pairs(seed, n_pairs=7):
+    """Nodes and the rows of users, positives and negatives among them, with repetitions."""
+    generator = torch.Generator().manual_seed(seed)
+    nodes = torch.randn(6, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    return nodes, *torch.randint(6, (3, n_pairs), generator=generator)
+
+
+def naive_bpr(nodes, users, positives, negatives):
+    scores = nodes @ nodes.T
+    return -F.logsigmoid(scores[users, positives] - scores[users, negatives]).mean()
+
+
 def test_bpr_by_hand():
-    users = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    positives = torch.tensor([[3.0, 5.0], [7.0, 1.0]])
-    negatives = torch.tensor([[1.0, 9.0], [0.0, 2.0]])
+    nodes = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 5.0], [7.0, 1.0], [1.0, 9.0], [0.0, 2.0]])
+    ids = torch.tensor([[0, 1], [2, 3], [4, 5]])
     expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(2))) / 2
-    assert bpr(users, positives, negatives).item() == pytest.approx(expected)
+    assert bpr(nodes, *ids).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+def test_bpr_and_its_gradient_equal_the_naive_form_in_chunks_of_any_size(monkeypatch, chunk):
+    monkeypatch.setattr(losses, "_CHUNK_PAIRS", chunk)
+    nodes, *ids = ranked_pairs(chunk)
+    found, wanted = bpr(nodes, *ids), naive_bpr(nodes, *ids)
+    torch.testing.assert_close(found, wanted)
+    slopes = [torch.autograd.grad(3 * loss, nodes)[0] for loss in (found, wanted)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_gradient_of_bpr():
+    nodes, *ids = ranked_pairs(0)
+    assert torch.autograd.gradcheck(lambda nodes: bpr(nodes, *ids), nodes)
 
 
 def test_info_nce_by_hand():
