@@ -92,7 +92,7 @@ class _PairwiseRanking(torch.autograd.Function):
         for part in zip(*(side.split(_CHUNK_PAIRS) for side in ids), strict=True):
             rows = torch.cat(part)
             vectors = nodes.index_select(0, rows)
-            total += _rank(vectors)
+            total += _rank_in_place(vectors)
             ctx.grad.index_add_(0, rows, vectors)
         return total / len(ids[0])
 
@@ -101,7 +101,7 @@ class _PairwiseRanking(torch.autograd.Function):
         return ctx.grad * (grads[0] / ctx.n_pairs), None, None, None
 
 
-def _rank(vectors: Tensor) -> Tensor:
+def _rank_in_place(vectors: Tensor) -> Tensor:
     """Sum of softplus(margin) over pairs. vectors: users, positives and negatives, (3 B, d), in whose place their
     gradients are left.
     """
