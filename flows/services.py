@@ -82,15 +82,29 @@ def server(home: Home, healthy: Callable[[str], bool], say: Callable[[str], None
         if api:
             yield Server(api, None)
             return
-        port = free_port(FAVOURITE_PORT)
-        api = f"http://127.0.0.1:{port}/api"
-        say(f"starting the Prefect server at {api.removesuffix('/api')}")
-        address = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": api}
-        process = stack.enter_context(guarded(home, "server", SERVER_COMMAND, address))
+        started = None
+        while not started:
+            port = free_port(FAVOURITE_PORT)
+            say(f"starting the Prefect server at http://127.0.0.1:{port}")
+            try:
+                started = _start(home, port, healthy, stack)
+            except ServiceError:
+                if free_port(port) == port:  # else another process took it between our look and the server's start
+                    raise
+        stack.callback(_address_file(home).unlink, missing_ok=True)
+        yield started
+
+
+def _start(home: Home, port: int, healthy: Callable[[str], bool], stack: ExitStack) -> "Server":
+    """A server of our own on this port until `stack` closes."""
+    api = f"http://127.0.0.1:{port}/api"
+    address = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": api}
+    with ExitStack() as attempt:
+        process = attempt.enter_context(guarded(home, "server", SERVER_COMMAND, address))
         # Another installation's server may have taken the port a moment before ours; it answers, too.
         process.wait_until(lambda: process.listens_on(port) and healthy(api))
-        stack.callback(_address_file(home).unlink, missing_ok=True)
-        yield Server(api, process)
+        stack.push(attempt.pop_all())
+    return Server(api, process)
 
 
 @dataclass(frozen=True)

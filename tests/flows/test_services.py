@@ -98,6 +98,17 @@ def test_a_server_that_somebody_else_started_on_the_port_is_not_taken_for_ours(h
         pass
 
 
+def test_a_port_that_is_taken_in_the_last_moment_is_given_up_for_another(home, monkeypatch):
+    monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", LISTENS])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        looks = iter([taken])
+        monkeypatch.setattr(services, "free_port", lambda favourite: next(looks, None) or free_port(favourite))
+        with server(home, lambda _: True, print) as started:
+            assert started.process
+            assert str(taken) not in started.api
+
+
 def test_a_running_server_is_joined_if_it_is_meant_to_last(home, monkeypatch):
     monkeypatch.setattr(services, "SERVER_COMMAND", [sys.executable, "-c", LISTENS])
     said: list[str] = []
