@@ -73,9 +73,9 @@ class TrainConfig(Section):
     batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
     max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
     validate_every: int = Field(3, ge=1, description="Epochs between two validations")
-    patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
+    patience: int | None = Field(None, ge=1, description="Validations without a better Recall@20 before training stops")
     n_layers: int | None = Field(None, ge=1, le=8, description="Propagation layers L")
     weight_decay: float | None = Field(
         None, ge=0, description="L2 weight lambda on the sum of squares of all parameters"
@@ -111,6 +111,7 @@ class TrainConfig(Section):
             variant=variant,
             seed=seed,
             weight_decay=chosen.pop("weight_decay"),
+            patience=chosen.pop("patience"),
             hyper=dict(sorted(chosen.items())),
             alignment=self._alignment(variant, align),
             **{name: getattr(self, name) for name in _SHARED},
@@ -124,7 +125,7 @@ class TrainConfig(Section):
         return AlignmentSettings.model_validate({**values, **own})
 
 
-_OVERRIDES = ("n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio", "align_in_batch")
+_OVERRIDES = ("patience", "n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio", "align_in_batch")
 _ALIGNMENT = {"weight": "align_weight", "tau": "align_tau", "mask_ratio": "mask_ratio", "in_batch": "align_in_batch"}
 _SHARED = (
     "embedding_size",
@@ -132,7 +133,6 @@ _SHARED = (
     "batch_size",
     "max_epochs",
     "validate_every",
-    "patience",
     "device",
     "threads",
 )

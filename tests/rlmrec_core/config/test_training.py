@@ -86,8 +86,15 @@ def test_own_values_come_before_the_preset():
 def test_the_paper_protocol_leaves_our_own_search_out(backbone, variant):
     for ours, theirs in (("movielens", "amazon-book"), ("xrec-yelp", "yelp"), ("sample", "amazon-book")):
         run = TrainConfig(preset=ours, protocol="paper").run(backbone, variant, 1)
-        assert run == TrainConfig(preset=theirs).run(backbone, variant, 1)
+        assert run == TrainConfig(preset=theirs, protocol="paper").run(backbone, variant, 1)
+        assert run.patience == 5
     assert TrainConfig(preset="movielens", protocol="paper") != TrainConfig(preset="movielens")
+
+
+def test_patience_is_the_presets_unless_it_is_given():
+    assert TrainConfig(preset="amazon-book").run("sgl", "base", 1).patience == 5
+    assert TrainConfig(preset="yelp").run("sgl", "base", 1).patience == 10
+    assert TrainConfig(preset="yelp", patience=3).run("sgl", "base", 1).patience == 3
 
 
 def test_bfloat16_is_part_of_aligned_runs_alone():
