@@ -88,7 +88,7 @@ class Person:
             self.click("Submit")
             if self.find(f"{link} | {refusal}").tag_name == "a":
                 return
-            self.driver.find_element(By.XPATH, f"{refusal}/following::button[1]").click()
+            self.wait(lambda driver: _closed(driver, refusal), "the refusal closed")
         raise AssertionError(f"the server refused the run {name!r} five times")
 
     def table(self) -> list[list[str]]:
@@ -100,6 +100,12 @@ class Person:
 
 def _visible(driver: webdriver.Chrome, xpath: str) -> WebElement | None:
     return next((element for element in driver.find_elements(By.XPATH, xpath) if element.is_displayed()), None)
+
+
+def _closed(driver: webdriver.Chrome, message: str) -> bool:
+    """Whether no such message is left; each call closes one, which slides in and may go by itself."""
+    _clicked(_visible(driver, f"{message}/following::button[1]"))
+    return _visible(driver, message) is None
 
 
 def _clicked(element: WebElement | None) -> bool:
