@@ -14,8 +14,14 @@ Float32Array = npt.NDArray[np.float32]
 PADDING = -1
 """Stands in a list for the items that a user does not have left."""
 
-_CHUNK_SCORES = 1 << 22
-"""Scores held at once, 16 MiB: a matrix of users x items never exists."""
+_CHUNK_SCORES = 1 << 20
+"""Scores held at once, 4 MiB, which stay in cache: a matrix of users x items never exists."""
+
+_CHUNK_USERS = 32
+"""Users ranked at once at least, however many items: each chunk reads all the items' vectors."""
+
+_BLOCK = 16
+"""Items of which the best stands for all when candidates are looked for."""
 
 
 class Vectors(NamedTuple):
@@ -73,19 +79,35 @@ class Ranker:
         kept = min(k, len(items))
         ranked = torch.full((len(users), k), PADDING, device=users.device)
         scores = torch.full((len(users), k), -torch.inf, device=users.device)
-        rows = max(1, _CHUNK_SCORES // len(items))
+        rows = max(_CHUNK_USERS, _CHUNK_SCORES // len(items))
+        # Allocated once: what fills up the last blocks is never overwritten.
+        chunk = torch.full((rows, _BLOCK, -(-len(items) // _BLOCK)), -torch.inf, device=users.device)
         for start in range(0, len(users), rows):
             stop = min(start + rows, len(users))
-            best = self._masked_scores(users, items, start, stop).topk(kept)
-            scores[start:stop, :kept] = best.values
-            ranked[start:stop, :kept] = best.indices.where(best.values > -torch.inf, PADDING)
+            self._score(users, items, start, stop, chunk)
+            values, found = _top_k(chunk[: stop - start], kept)
+            scores[start:stop, :kept] = values
+            ranked[start:stop, :kept] = found.where(values > -torch.inf, PADDING)
         return ranked, scores
 
-    def _masked_scores(self, users: Tensor, items: Tensor, start: int, stop: int) -> Tensor:
-        scores = users[start:stop] @ items.T
+    def _score(self, users: Tensor, items: Tensor, start: int, stop: int, chunk: Tensor) -> None:
+        """Write the scores of the users from `start` to `stop` into the chunk, those of known items as -inf."""
+        scores = chunk.flatten(1)[: stop - start, : len(items)]
+        torch.mm(users[start:stop], items.T, out=scores)
         known = slice(self._offsets[start], self._offsets[stop])
         scores[self._user[known] - start, self._item[known]] = -torch.inf
-        return scores
+
+
+def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best scores of each row and their places, best first: looked for in the k blocks with the best maximum.
+
+    scores: (n, _BLOCK, blocks), where a block is a column; a place counts through the two last dimensions.
+    """
+    _, size, blocks = scores.shape
+    best = scores.amax(1).topk(min(k, blocks), sorted=False).indices
+    places = (best.unsqueeze(1) + blocks * torch.arange(size, device=scores.device).unsqueeze(1)).flatten(1)
+    values, order = scores.flatten(1).gather(1, places).topk(k)
+    return values, places.gather(1, order)
 
 
 def _known(split: Split, exclude: Literal["train", "all"]) -> Edges:

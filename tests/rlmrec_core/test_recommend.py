@@ -24,14 +24,21 @@ def naive_top_k(split, users, items, k, parts):
 
 @pytest.mark.parametrize("exclude", ["train", "all"])
 @settings(max_examples=20, deadline=None)
-@given(k=st.integers(1, 25), seed=st.integers(0, 1000), chunk=st.sampled_from([20, 100, 1 << 22]))
-def test_equals_sorting_one_user_at_a_time(checkerboard, exclude, k, seed, chunk):
+@given(
+    k=st.integers(1, 25),
+    seed=st.integers(0, 1000),
+    chunk=st.sampled_from([20, 100, 1 << 22]),
+    block=st.sampled_from([1, 3, 16]),
+)
+def test_equals_sorting_one_user_at_a_time(checkerboard, exclude, k, seed, chunk, block):
     users, items = vectors(checkerboard, seed)
     parts = (checkerboard.train,)
     if exclude == "all":
         parts = (checkerboard.train, checkerboard.validation, checkerboard.test)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recommend, "_CHUNK_USERS", 1)
         patch.setattr(recommend, "_CHUNK_SCORES", chunk)
+        patch.setattr(recommend, "_BLOCK", block)
         ranked, scores = top_k(checkerboard, users, items, k, exclude)
     assert ranked.dtype == np.int32
     np.testing.assert_array_equal(ranked, naive_top_k(checkerboard, users, items, k, parts))
