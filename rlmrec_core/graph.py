@@ -54,19 +54,19 @@ class Graph:
 
     @property
     def keys(self) -> Tensor:
-        """row * n_nodes + column of every edge, ascending: (n_edges,) int64."""
+        """row * n_nodes + column of every edge: (n_edges,) int64."""
         return self.pattern.row * self.n_nodes + self.pattern.col
 
     @cached_property
     def adjacency(self) -> SparseMatrix:
         """The normalised adjacency matrix, (n_nodes, n_nodes)."""
-        matrix = self.pattern.csr(self.values)
-        return SparseMatrix(matrix, matrix)
+        return SparseMatrix(self.pattern, self.values, self.values)
 
     def drop_edges(self, keep: float, generator: torch.Generator) -> SparseMatrix:
         """The adjacency with each directed edge kept with probability `keep`, on its own and without rescaling."""
-        kept = torch.rand(self.values.shape, generator=generator, device=self.values.device) < keep
-        return self.pattern.matrix(self.values * kept)
+        values = self.values
+        drawn = torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device)
+        return self.pattern.matrix(drawn.lt_(keep).mul_(values))  # in place: memory asked for anew costs as much
 
     def keep_edges(self, kept: Tensor) -> SparseMatrix:
         """The adjacency of the edges where `kept` is true, normalised by their degrees.
@@ -74,5 +74,5 @@ class Graph:
         kept: (n_edges,) bool, the same for an edge and its reverse.
         """
         scale = self.pattern.row_sums(kept.to(self.values.dtype)).clamp_min(1).rsqrt()
-        matrix = self.pattern.csr(kept * scale[self.pattern.row] * scale[self.pattern.col])
-        return SparseMatrix(matrix, matrix)
+        values = kept * scale[self.pattern.row] * scale[self.pattern.col]
+        return SparseMatrix(self.pattern, values, values)

@@ -1,4 +1,4 @@
-"""Sparse products on CSR with 32-bit indices, differentiable where backbones need it.
+"""Sparse products on tiles of CSR with 32-bit indices, differentiable where backbones need it.
 
 Every backward pass multiplies by a transpose kept at hand, or reached by permuting values on the same pattern.
 docs/benchmarks/training-notes.md has the measurements behind the choice of kernels.
@@ -6,36 +6,75 @@ docs/benchmarks/training-notes.md has the measurements behind the choice of kern
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+_TILE_NODES = 1 << 16
+"""Rows and columns of a tile: of an operand with 32 components it reads 8 MiB and writes 8 MiB, which stay in cache."""
+
 
 @dataclass(frozen=True)
 class SparseMatrix:
-    """A square sparse matrix next to its transpose, both CSR (n, n)."""
+    """A square sparse matrix next to its transpose, both on one pattern.
 
-    matrix: Tensor
-    transpose: Tensor
+    values, transposed: (n_edges,), the entries of the matrix and of its transpose.
+    """
+
+    pattern: "Pattern"
+    values: Tensor
+    transposed: Tensor
 
     def matmul(self, dense: Tensor) -> Tensor:
         """A X, differentiable in X. dense: (n, d). Returns (n, d)."""
-        product: Tensor = _Horner.apply(dense, self.matrix, self.transpose, 1, False)  # type: ignore[no-untyped-call]
+        product: Tensor = _Horner.apply(dense, self, 1, False)  # type: ignore[no-untyped-call]
         return product
 
     def sum_of_powers(self, dense: Tensor, n_powers: int) -> Tensor:
         """X + A X + ... + A^n X, the sum over the layers of a linear propagation. dense: (n, d). Returns (n, d)."""
-        total: Tensor = _Horner.apply(dense, self.matrix, self.transpose, n_powers, True)  # type: ignore[no-untyped-call]
+        total: Tensor = _Horner.apply(dense, self, n_powers, True)  # type: ignore[no-untyped-call]
         return total
+
+
+class Tile(NamedTuple):
+    """The edges of some rows in some columns, as CSR.
+
+    rows: of the matrix; edges: where they are in the pattern; offsets: (n_rows + 1,) int32; col: (n,) int32, counted
+    over the whole matrix.
+    """
+
+    rows: slice
+    edges: slice
+    offsets: Tensor
+    col: Tensor
+
+    def csr(self, values: Tensor, n_nodes: int) -> Tensor:
+        """The CSR tensor with these values, (n_rows, n_nodes). values: (n,)."""
+        size = (len(self.offsets) - 1, n_nodes)
+        # The pattern is ours and valid: checking it again at every step would cost more than the product.
+        return torch.sparse_csr_tensor(self.offsets, self.col, values, size, check_invariants=False)
+
+    def multiply(self, values: Tensor, dense: Tensor) -> Tensor:
+        """These rows of the product, (n_rows, d). values: (n,); dense: (n_nodes, d)."""
+        if dense.device.type != "cpu":
+            return self.csr(values, len(dense)) @ dense
+        # A row of the product is a weighted bag of the dense rows: on CPU that kernel fetches ahead what it will read,
+        # and takes a third of the time of the sparse product. Detached, or it would prepare a backward pass of its own.
+        return embedding_bag(
+            self.col, dense.detach(), self.offsets,
+            mode="sum", per_sample_weights=values.detach(), include_last_offset=True,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pattern:
     """Where a square matrix has entries, as often in (r, c) as in (c, r): the edges of a graph in both directions.
 
-    Edges are ordered by row, then column. row, col, reverse: (n_edges,) int64; edge reverse[e] runs opposite to e.
+    Edges are ordered by tile, row and column; a graph of up to 65,536 nodes, or on another device than the CPU, is one
+    tile. row, col, reverse: (n_edges,) int64; edge reverse[e] runs opposite to e.
     """
 
     n_nodes: int
@@ -47,31 +86,54 @@ class Pattern:
     def from_keys(cls, keys: Tensor, n_nodes: int) -> "Pattern":
         """keys: row * n_nodes + column of each edge and of its reverse, ascending, (n_edges,) int64."""
         row, col = torch.div(keys, n_nodes, rounding_mode="floor"), keys % n_nodes
-        return cls(n_nodes, row, col, torch.argsort(col * n_nodes + row))
+        by_row = cls(n_nodes, row, col, torch.argsort(col * n_nodes + row))
+        return by_row if by_row._n_blocks == 1 else by_row._by_tile()
+
+    def _by_tile(self) -> "Pattern":
+        order = torch.argsort(self._tile_ids(), stable=True)
+        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
+        return Pattern(self.n_nodes, self.row[order], self.col[order], place[self.reverse[order]])
+
+    @property
+    def _n_blocks(self) -> int:
+        return -(-self.n_nodes // _TILE_NODES) if self.row.device.type == "cpu" else 1
+
+    def _tile_ids(self) -> Tensor:
+        # Column by column: the tiles that read the same part of an operand follow one another.
+        size = -(-self.n_nodes // self._n_blocks)
+        return self.col.div(size, rounding_mode="floor") * self._n_blocks + self.row.div(size, rounding_mode="floor")
 
     @cached_property
-    def offsets(self) -> Tensor:
-        """Where each row starts among the edges: (n_nodes + 1,) int64."""
-        degree = torch.bincount(self.row, minlength=self.n_nodes)
-        return torch.nn.functional.pad(degree.cumsum(0), (1, 0))
+    def tiles(self) -> list[Tile]:
+        """All that have edges, or the only one."""
+        counts = torch.bincount(self._tile_ids(), minlength=1).tolist()
+        ends = list(accumulate(counts, initial=0))
+        return [self._tile(i, slice(*ends[i : i + 2])) for i, n in enumerate(counts) if n or self._n_blocks == 1]
 
-    @cached_property
-    def _indices(self) -> tuple[Tensor, Tensor]:
-        return self.offsets.int(), self.col.int()
-
-    def csr(self, values: Tensor) -> Tensor:
-        """The CSR tensor with these values, (n_edges,)."""
-        size = (self.n_nodes, self.n_nodes)
-        # The pattern is ours and valid: checking it again at every step would cost more than the product.
-        return torch.sparse_csr_tensor(*self._indices, values, size, check_invariants=False)
+    def _tile(self, number: int, edges: slice) -> Tile:
+        size = -(-self.n_nodes // self._n_blocks)
+        first = number % self._n_blocks * size
+        rows = slice(first, min(first + size, self.n_nodes))
+        degree = torch.bincount(self.row[edges] - first, minlength=rows.stop - first)
+        offsets = torch.nn.functional.pad(degree.cumsum(0), (1, 0))
+        return Tile(rows, edges, offsets.int(), self.col[edges].int())
 
     def matrix(self, values: Tensor) -> SparseMatrix:
         """The matrix with these values, (n_edges,), which need not be symmetric."""
-        return SparseMatrix(self.csr(values), self.csr(values.index_select(0, self.reverse)))
+        return SparseMatrix(self, values, values.index_select(0, self.reverse))
+
+    def multiply(self, values: Tensor, dense: Tensor) -> Tensor:
+        """The product with these values, not differentiable. values: (n_edges,); dense: (n, d). Returns (n, d)."""
+        if self._n_blocks == 1:
+            return self.tiles[0].multiply(values, dense)
+        total = torch.zeros_like(dense)
+        for tile in self.tiles:
+            total[tile.rows] += tile.multiply(values[tile.edges], dense)
+        return total
 
     def row_sums(self, values: Tensor) -> Tensor:
         """Sum over each row's edges, differentiable. values: (n_edges,). Returns (n_nodes,)."""
-        return torch.segment_reduce(values, "sum", offsets=self.offsets, initial=0)
+        return values.new_zeros(self.n_nodes).index_add(0, self.row, values)
 
     def products(self, left: Tensor, right: Tensor) -> Tensor:
         """Dot product of left[row] and right[col] for every edge, differentiable in both.
@@ -99,13 +161,13 @@ class _Horner(torch.autograd.Function):
     """h <- [X +] A h, n times from h = X. Its gradient is the same rule with A's transpose."""
 
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor, times: int, add_dense: bool) -> Tensor:
-        ctx.rule = transpose, times, add_dense
-        return _horner(dense, matrix, times, add_dense)
+    def forward(ctx: Any, dense: Tensor, matrix: SparseMatrix, times: int, add_dense: bool) -> Tensor:
+        ctx.rule = matrix.pattern, matrix.transposed, times, add_dense
+        return _horner(dense, matrix.pattern, matrix.values, times, add_dense)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return _horner(grads[0].contiguous(), *ctx.rule), None, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return _horner(grads[0].contiguous(), *ctx.rule), None, None, None
 
 
 class _EdgeProducts(torch.autograd.Function):
@@ -119,7 +181,7 @@ class _EdgeProducts(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         left, right = ctx.saved_tensors
         matrix = ctx.pattern.matrix(grads[0])
-        return _multiply(matrix.matrix, right), _multiply(matrix.transpose, left), None
+        return ctx.pattern.multiply(matrix.values, right), ctx.pattern.multiply(matrix.transposed, left), None
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -127,38 +189,29 @@ class _WeightedSum(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, dense: Tensor, pattern: Pattern) -> Tensor:
         ctx.save_for_backward(values, dense)
         ctx.pattern = pattern
-        return _multiply(pattern.csr(values), dense)
+        return pattern.multiply(values, dense)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         values, dense = ctx.saved_tensors
         pattern, grad = ctx.pattern, grads[0].contiguous()
-        transpose = pattern.csr(values.index_select(0, pattern.reverse))
-        return _edge_products(grad, dense, pattern), _multiply(transpose, grad), None
+        transposed = values.index_select(0, pattern.reverse)
+        return _edge_products(grad, dense, pattern), pattern.multiply(transposed, grad), None
 
 
-def _horner(dense: Tensor, matrix: Tensor, times: int, add_dense: bool) -> Tensor:
+def _horner(dense: Tensor, pattern: Pattern, values: Tensor, times: int, add_dense: bool) -> Tensor:
     result = dense
     for _ in range(times):
-        result = _multiply(matrix, result)
+        result = pattern.multiply(values, result)
         if add_dense:
             result += dense
     return result
 
 
-def _multiply(matrix: Tensor, dense: Tensor) -> Tensor:
-    if dense.device.type != "cpu":
-        return matrix @ dense
-    # A row of the product is a weighted bag of the dense rows: on CPU that kernel fetches ahead what it will read, and
-    # takes a third of the time of the sparse product. Detached, since it would prepare a backward pass of its own.
-    return embedding_bag(
-        matrix.col_indices(), dense.detach(), matrix.crow_indices(),
-        mode="sum", per_sample_weights=matrix.values(), include_last_offset=True,
-    )  # fmt: skip
-
-
 def _edge_products(left: Tensor, right: Tensor, pattern: Pattern) -> Tensor:
     # Never holds the (n_edges, d) operands that left[row] * right[col] would make.
-    empty = pattern.csr(left.new_zeros(len(pattern.col)))
-    values: Tensor = torch.sparse.sampled_addmm(empty, left, right.T, beta=0).values()
+    values = left.new_zeros(len(pattern.col))
+    for tile in pattern.tiles:
+        empty = tile.csr(values[tile.edges], pattern.n_nodes)
+        values[tile.edges] = torch.sparse.sampled_addmm(empty, left[tile.rows], right.T, beta=0).values()
     return values

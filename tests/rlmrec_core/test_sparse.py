@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rlmrec_core import sparse
 from rlmrec_core.sparse import Pattern, SparseMatrix
 
 N = 5
@@ -10,8 +11,14 @@ N = 5
 EDGES = torch.tensor([[0, 1, 0, 3, 1, 3, 2, 3, 2], [1, 0, 3, 0, 3, 1, 3, 2, 2]])
 
 
+@pytest.fixture(params=[1 << 16, 4, 1], ids=["one tile", "four tiles", "a tile for each edge"])
+def tile_nodes(request, monkeypatch):
+    monkeypatch.setattr(sparse, "_TILE_NODES", request.param)
+    return request.param
+
+
 @pytest.fixture
-def pattern():
+def pattern(tile_nodes):
     return Pattern.from_keys((EDGES[0] * N + EDGES[1]).sort().values, N)
 
 
@@ -34,8 +41,23 @@ def test_a_matrix_keeps_its_transpose_in_step(pattern):
     values = torch.arange(1.0, 10)
     matrix = pattern.matrix(values)
     assert isinstance(matrix, SparseMatrix)
-    assert torch.equal(matrix.matrix.to_dense(), dense(pattern, values))
-    assert torch.equal(matrix.matrix.to_dense().T, matrix.transpose.to_dense())
+    assert torch.equal(dense(pattern, matrix.values), dense(pattern, values))
+    assert torch.equal(dense(pattern, matrix.values).T, dense(pattern, matrix.transposed))
+
+
+def test_tiles_hold_every_edge_once_and_no_row_or_column_of_another(pattern, tile_nodes):
+    assert [tile.edges.start for tile in pattern.tiles[1:]] == [tile.edges.stop for tile in pattern.tiles[:-1]]
+    assert pattern.tiles[0].edges.start == 0 and pattern.tiles[-1].edges.stop == 9
+    for tile in pattern.tiles:
+        rows = torch.arange(N)[tile.rows].repeat_interleave(tile.offsets.diff())
+        assert torch.equal(rows, pattern.row[tile.edges])
+        assert torch.equal(tile.col.long(), pattern.col[tile.edges])
+        assert tile.col.max() - tile.col.min() < tile_nodes and len(tile.offsets) - 1 <= tile_nodes
+
+
+def test_a_pattern_without_edges_gives_zeros(tile_nodes):
+    nothing = Pattern.from_keys(torch.zeros(0, dtype=torch.int64), N)
+    assert torch.equal(nothing.matrix(torch.zeros(0)).matmul(torch.ones(N, 2)), torch.zeros(N, 2))
 
 
 def test_zero_powers_give_the_input_back(pattern):
@@ -54,7 +76,7 @@ def test_products_and_sums_equal_the_dense_formulas(pattern):
 
 
 @pytest.mark.parametrize("width", [1, 16, 32, 33])
-def test_single_precision_has_the_same_values_and_gradients(width):
+def test_single_precision_has_the_same_values_and_gradients(width, tile_nodes):
     # float32 has a kernel of its own, by width. Most rows of this graph have edges, some have none.
     ends = torch.randint(40, (2, 60), generator=torch.Generator().manual_seed(11))
     pattern = Pattern.from_keys(torch.cat([ends[0] * 60 + ends[1], ends[1] * 60 + ends[0]]).unique(), 60)

@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rlmrec_core import sparse
 from rlmrec_core.backbones import Batch, Step, backbone_class
 from rlmrec_core.graph import Graph
+from rlmrec_core.sparse import SparseMatrix
 from rlmrec_core.split import Edges, Split
 
 SIZE = 8
@@ -78,23 +80,30 @@ def layers(adjacency: torch.Tensor, table: torch.Tensor, n_layers: int) -> list[
     return [torch.linalg.matrix_power(adjacency, layer) @ table for layer in range(n_layers + 1)]
 
 
+def dense(matrix: SparseMatrix) -> torch.Tensor:
+    pattern = matrix.pattern
+    entries = torch.zeros(pattern.n_nodes, pattern.n_nodes, dtype=matrix.values.dtype)
+    return entries.index_put((pattern.row, pattern.col), matrix.values)
+
+
 def nce(anchors: torch.Tensor, positives: torch.Tensor, keys: torch.Tensor, tau: float) -> torch.Tensor:
     cosine = F.cosine_similarity(anchors[:, None], keys[None], dim=2) / tau
     return (-F.cosine_similarity(anchors, positives) / tau + cosine.exp().sum(1).log()).mean()
 
 
-@pytest.fixture
-def world():
+@pytest.fixture(params=[1 << 16, 4], ids=["one tile", "nine tiles"])
+def world(request, monkeypatch):
+    monkeypatch.setattr(sparse, "_TILE_NODES", request.param)
     return World
 
 
 @pytest.fixture
 def naive():
-    """The formulas: naive.normalised, naive.layers, naive.nce."""
+    """The formulas: naive.normalised, naive.layers, naive.dense, naive.nce."""
 
     class Naive:
         pass
 
-    for formula in (normalised, layers, nce):
+    for formula in (normalised, layers, dense, nce):
         setattr(Naive, formula.__name__, staticmethod(formula))
     return Naive
