@@ -98,9 +98,13 @@ class Pattern:
     def _n_blocks(self) -> int:
         return -(-self.n_nodes // _TILE_NODES) if self.row.device.type == "cpu" else 1
 
+    @property
+    def _block_size(self) -> int:
+        return -(-self.n_nodes // self._n_blocks)
+
     def _tile_ids(self) -> Tensor:
         # Column by column: the tiles that read the same part of an operand follow one another.
-        size = -(-self.n_nodes // self._n_blocks)
+        size = self._block_size
         return self.col.div(size, rounding_mode="floor") * self._n_blocks + self.row.div(size, rounding_mode="floor")
 
     @cached_property
@@ -111,9 +115,8 @@ class Pattern:
         return [self._tile(i, slice(*ends[i : i + 2])) for i, n in enumerate(counts) if n or self._n_blocks == 1]
 
     def _tile(self, number: int, edges: slice) -> Tile:
-        size = -(-self.n_nodes // self._n_blocks)
-        first = number % self._n_blocks * size
-        rows = slice(first, min(first + size, self.n_nodes))
+        first = number % self._n_blocks * self._block_size
+        rows = slice(first, min(first + self._block_size, self.n_nodes))
         degree = torch.bincount(self.row[edges] - first, minlength=rows.stop - first)
         offsets = torch.nn.functional.pad(degree.cumsum(0), (1, 0))
         return Tile(rows, edges, offsets.int(), self.col[edges].int())

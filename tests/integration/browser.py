@@ -76,10 +76,8 @@ class Person:
 
     def fill(self, label: str, value: str) -> None:
         """Replace what stands in the field with this label."""
-        field = self.find(f"//label[starts-with(normalize-space(), '{label}')]/following::input[1]")
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(value)
-        assert field.get_property("value") == value
+        xpath = f"//label[starts-with(normalize-space(), '{label}')]/following::input[1]"
+        self.wait(lambda driver: _filled(_visible(driver, xpath), value), f"{label!r} to fill with {value!r}")
 
     def submit(self, name: str) -> None:
         """Submit the form, again if the server was too busy, until the page of the deployment shows the run `name`."""
@@ -94,8 +92,12 @@ class Person:
     def table(self) -> list[list[str]]:
         """The texts of a table's cells, its head first, as soon as it has rows."""
         self.find("//table//td")
-        rows = self.driver.find_elements(By.CSS_SELECTOR, "table tr")
-        return [[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")] for row in rows]
+        return self.wait(_cells, "a table that stays")
+
+
+def _cells(driver: webdriver.Chrome) -> list[list[str]]:
+    rows = driver.find_elements(By.CSS_SELECTOR, "table tr")
+    return [[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")] for row in rows]
 
 
 def _visible(driver: webdriver.Chrome, xpath: str) -> WebElement | None:
@@ -112,3 +114,11 @@ def _clicked(element: WebElement | None) -> bool:
     if element:
         element.click()
     return element is not None
+
+
+def _filled(field: WebElement | None, value: str) -> bool:
+    if not field:
+        return False
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(value)
+    return field.get_property("value") == value
