@@ -53,11 +53,6 @@ class Split:
         train, validation, test = (Edges(user[part == name], item[part == name]) for name in _PARTS)
         return cls(n_users, n_items, train, validation, test)
 
-    def train_offsets(self) -> Int64Array:
-        """Where each user's train items start in `train.item`: (n_users + 1,)."""
-        counts = np.bincount(self.train.user, minlength=self.n_users)
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
     def train_popularity(self) -> Int64Array:
         """Train interactions of each item: (n_items,)."""
         return np.bincount(self.train.item, minlength=self.n_items).astype(np.int64)

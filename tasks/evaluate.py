@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prefect import State, task
 
-from rlmrec_core import evaluation
+from rlmrec_core import ranking
 from rlmrec_core.config import EvaluateConfig
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
@@ -28,10 +28,10 @@ def evaluate(
         vectors = {model_name(artifacts, model): load_vectors(artifacts, model) for model in models}
         semantic = semantic_of(artifacts, models)
         if semantic:
-            vectors[evaluation.SEMANTIC_ONLY] = evaluation.semantic_only(semantic)
-        measured = evaluation.evaluate(load_split(artifacts, prepare), vectors, config)
+            vectors[ranking.SEMANTIC_ONLY] = ranking.semantic_only(semantic)
+        measured = ranking.evaluate(load_split(artifacts, prepare), vectors, config)
         out.table("metrics", measured)
-        out.table("significance", evaluation.significance(measured))
+        out.table("significance", ranking.significance(measured))
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))

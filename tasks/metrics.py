@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlmrec_core.evaluation import BASELINES, ModelName
+from rlmrec_core.ranking import BASELINES, ModelName
 
 MODEL = ("backbone", "variant")
 _GROUP = (*MODEL, "part", "metric", "k")

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from rlmrec_core.alignment import Semantic
-from rlmrec_core.evaluation import ModelName
-from rlmrec_core.recommend import Vectors
+from rlmrec_core.ranking import ModelName
 from rlmrec_core.split import Split
 from rlmrec_core.tables import vectors_of
+from rlmrec_core.vectors import SemanticEmbeddings, Vectors
 from storage import ArtifactRef, ArtifactStore
 
 
@@ -17,13 +16,13 @@ def load_split(artifacts: ArtifactStore, prepare: ArtifactRef) -> Split:
     return Split.from_table(artifacts.table(prepare, "split", ["user", "item", "part"]), n_users, n_items)
 
 
-def load_semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> Semantic:
+def load_semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> SemanticEmbeddings:
     """The vectors of the profiles."""
     users, items = (vectors_of(artifacts.table(embed, side)) for side in ("users", "items"))
-    return Semantic(users=users, items=items)
+    return SemanticEmbeddings(users=users, items=items)
 
 
-def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> Semantic | None:
+def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> SemanticEmbeddings | None:
     """The vectors that these models were aligned with; None if there are none, or not the same for all."""
     inputs = [artifacts.manifest(model).content.inputs for model in models]
     keys = {found["embed"] for found in inputs if "embed" in found}

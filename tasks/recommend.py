@@ -5,8 +5,8 @@ import pyarrow as pa
 from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
-from rlmrec_core.evaluation import ModelName
-from rlmrec_core.recommend import PADDING, Ranking, top_k
+from rlmrec_core.ranking import ModelName
+from rlmrec_core.ranking.top_k import PADDING, Ranking, top_k
 from rlmrec_core.tables import RECOMMENDATIONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report

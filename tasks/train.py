@@ -9,9 +9,9 @@ from prefect import State, task
 
 from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.training import RunSettings
-from rlmrec_core.evaluation import ModelName
+from rlmrec_core.models.graph import STOPPING_METRIC, EpochRecord, FitResult, fit
+from rlmrec_core.ranking import ModelName
 from rlmrec_core.tables import vectors_table
-from rlmrec_core.training import STOPPING_METRIC, EpochRecord, FitResult, fit
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.models import load_semantic, load_split

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from rlmrec_core.config.presets import HyperPreset, Protocol, Value, hyper_parameters
 from rlmrec_core.config.section import Section
 
-# The registry of backbones: a name here is a file of that name in rlmrec_core/backbones.
+# The registry of backbones: a name here is a file of that name in rlmrec_core/models/graph/backbones.
 BackboneName = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
 VariantName = Literal["base", "con", "gen"]
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from rlmrec_core.config import TrainConfig
+from rlmrec_core.models.graph.trainer import Trainer
 from rlmrec_core.split import Edges, Int32Array, Split
-from rlmrec_core.training.trainer import Trainer
 from tests.benchmarks.training import machine, run_cell
 from tests.benchmarks.training_cell import measure
 

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from rlmrec_core.alignment import Semantic
 from rlmrec_core.config import TrainConfig
+from rlmrec_core.models.graph.trainer import Trainer
 from rlmrec_core.split import Edges, Split
-from rlmrec_core.training.trainer import Trainer
+from rlmrec_core.vectors import SemanticEmbeddings
 
 SEMANTIC_SIZE = 1536
 ENOUGH_SECONDS = 30
@@ -35,11 +35,11 @@ def load_split(folder: Path) -> Split:
     return Split(*sizes, *edges)
 
 
-def random_semantic(n_users: int, n_items: int) -> Semantic:
+def random_semantic(n_users: int, n_items: int) -> SemanticEmbeddings:
     """Vectors that say nothing: speed does not depend on what they say."""
     rng = np.random.default_rng(0)
     sides = (rng.standard_normal((size, SEMANTIC_SIZE), dtype=np.float32) for size in (n_users, n_items))
-    return Semantic(*sides)
+    return SemanticEmbeddings(*sides)
 
 
 def measure(

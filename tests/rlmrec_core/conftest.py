@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from rlmrec_core import tables
-from rlmrec_core.alignment import Semantic
 from rlmrec_core.split import Split
+from rlmrec_core.vectors import SemanticEmbeddings
 
 _COLUMNS = pa.schema([tables.SPLIT.field(name) for name in ("user", "item", "part")])
 
@@ -43,11 +43,11 @@ def checkerboard() -> Split:
 
 
 @pytest.fixture(scope="session")
-def colours() -> Semantic:
-    """Semantic vectors of the checkerboard: colour plus noise."""
+def colours() -> SemanticEmbeddings:
+    """SemanticEmbeddings vectors of the checkerboard: colour plus noise."""
     rng = np.random.default_rng(0)
     sides = []
     for size in (40, 60):
         colour = np.where(np.arange(size) % 2 == 0, 1.0, -1.0)[:, None]
         sides.append((colour * np.ones((1, 8)) + 0.3 * rng.normal(size=(size, 8))).astype(np.float32))
-    return Semantic(*sides)
+    return SemanticEmbeddings(*sides)

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from rlmrec_core.evaluation import ModelName
+from rlmrec_core.ranking import ModelName
 from rlmrec_core.tables import METRICS
 from tasks.metrics import best_model, comparison, mean_over_seeds
 

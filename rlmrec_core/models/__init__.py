@@ -1,0 +1,1 @@
+"""What ranks: families of models, trained on a split."""

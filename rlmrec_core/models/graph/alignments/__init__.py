@@ -1,0 +1,31 @@
+"""RLMRec's alignments, composed with any backbone: Con, Gen, and the absence of both."""
+
+import torch
+
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.models.graph.alignments.base import Alignment, Entry
+from rlmrec_core.models.graph.alignments.contrastive import ContrastiveAlignment
+from rlmrec_core.models.graph.alignments.generative import GenerativeAlignment
+from rlmrec_core.vectors import SemanticEmbeddings
+
+__all__ = ["Alignment", "ContrastiveAlignment", "Entry", "GenerativeAlignment", "build_alignment"]
+
+
+def build_alignment(
+    settings: RunSettings, semantic: SemanticEmbeddings | None, size: int, generator: torch.Generator
+) -> Alignment:
+    """The alignment of a run on a backbone whose nodes have width `size`.
+
+    Raises ValueError if an aligned variant comes without semantic vectors.
+    """
+    if settings.alignment is None:
+        return Alignment()
+    if semantic is None:
+        raise ValueError(
+            f"variant {settings.variant!r} needs semantic vectors; run the embed stage, or train base only"
+        )
+    if settings.alignment.shuffle:
+        semantic = semantic.shuffled(settings.seed)
+    if settings.variant == "con":
+        return ContrastiveAlignment(semantic, size, settings.alignment, generator)
+    return GenerativeAlignment(semantic, size, settings.embedding_size, settings.alignment, generator)

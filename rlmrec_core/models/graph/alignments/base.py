@@ -1,0 +1,56 @@
+"""The contract of an alignment, composed with any backbone."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rlmrec_core.config.training import AlignmentSettings
+from rlmrec_core.models.graph.backbones.base import Batch
+
+
+class Entry(NamedTuple):
+    """The table a step propagates, (n_nodes, d), and the nodes whose rows were masked in it, if any."""
+
+    table: Tensor
+    masked: Tensor | None
+
+
+class Alignment(nn.Module):
+    """Base: no alignment. Subclasses change the table on its way in, add a loss on the view that comes out, or both."""
+
+    def enter(self, table: Tensor, generator: torch.Generator) -> Entry:
+        """What a training step propagates in place of `table` (n_nodes, d)."""
+        return Entry(table, None)
+
+    def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
+        """Weighted scalars by name for the step's view `nodes` (n_nodes, D)."""
+        return {}
+
+
+def product_dtype(settings: AlignmentSettings) -> torch.dtype:
+    """Operands of the large products of an alignment."""
+    return torch.bfloat16 if settings.bf16 else torch.float32
+
+
+class Adapter(nn.Sequential):
+    """The MLP size_in -> (size_in + size_out) / 2 -> size_out with LeakyReLU between (RLMRec, section 3.3).
+
+    dtype: operands of its products; weights, their gradients and the result stay float32.
+    """
+
+    def __init__(self, size_in: int, size_out: int, generator: torch.Generator, dtype: torch.dtype) -> None:
+        hidden = (size_in + size_out) // 2
+        super().__init__(nn.Linear(size_in, hidden), nn.LeakyReLU(), nn.Linear(hidden, size_out))
+        self.dtype = dtype
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.xavier_uniform_(parameter, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(n, size_in) to (n, size_out)."""
+        with torch.autocast(vectors.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            adapted: Tensor = super().forward(vectors)  # type: ignore[no-untyped-call]
+        return adapted.float()

@@ -1,0 +1,59 @@
+"""RLMRec-Gen: generative alignment."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlmrec_core.config.training import AlignmentSettings
+from rlmrec_core.models.graph.alignments.base import Adapter, Alignment, Entry, product_dtype
+from rlmrec_core.models.graph.backbones.base import Batch
+from rlmrec_core.models.graph.losses import info_nce
+from rlmrec_core.vectors import SemanticEmbeddings
+
+
+class GenerativeAlignment(Alignment):
+    """Mask nodes on the way in and rebuild their semantic vectors from what comes out (RLMRec, eq. 17 and 18).
+
+    A random share `mask_ratio` of the rows is replaced by one learned token, zero at the start; every view of the step
+    propagates the masked table. loss = nce(f(e_m), s_m; masked nodes), users and items together. Inference is unmasked.
+    """
+
+    semantic: Tensor
+    known: Tensor
+
+    def __init__(
+        self,
+        semantic: SemanticEmbeddings,
+        size: int,
+        table_size: int,
+        settings: AlignmentSettings,
+        generator: torch.Generator,
+    ) -> None:
+        """size: width D of the backbone's nodes; table_size: width d of its initial table."""
+        super().__init__()
+        if settings.mask_ratio is None:
+            raise ValueError("RLMRec-Gen needs a mask ratio; set train.mask_ratio")
+        self.weight, self.tau, self.mask_ratio = settings.weight, settings.tau, settings.mask_ratio
+        self.dtype = product_dtype(settings)
+        vectors = np.concatenate([semantic.users, semantic.items])
+        # Not persistent: input data has no place among the model's weights.
+        self.register_buffer("semantic", F.normalize(torch.from_numpy(vectors), dim=1), persistent=False)
+        self.register_buffer("known", torch.from_numpy(np.flatnonzero(vectors.any(axis=1))), persistent=False)
+        self.token = nn.Parameter(torch.zeros(1, table_size))
+        self.adapter = Adapter(size, vectors.shape[1], generator, self.dtype)
+
+    def enter(self, table: Tensor, generator: torch.Generator) -> Entry:
+        n_masked = max(1, int(self.mask_ratio * len(self.known)))
+        drawn = torch.randperm(len(self.known), generator=generator, device=table.device)[:n_masked]
+        masked = self.known[drawn]
+        return Entry(table.index_copy(0, masked, self.token.expand(n_masked, -1)), masked)
+
+    def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
+        assert entry.masked is not None
+        rebuilt = self.adapter(nodes.index_select(0, entry.masked))
+        keys = self.semantic.index_select(0, entry.masked)
+        own = torch.arange(len(keys), device=nodes.device)
+        # As wide as the semantic vectors, these products cost more than the MLP: they share its precision.
+        loss = info_nce(rebuilt, keys, own, tau=self.tau, unit_keys=True, dtype=self.dtype)
+        return {"align": self.weight * loss}

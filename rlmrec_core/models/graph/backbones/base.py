@@ -1,0 +1,88 @@
+"""The contract of a backbone: what training, alignment and inference ask of it."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rlmrec_core.models.graph.graph import Graph
+from rlmrec_core.models.graph.losses import bpr
+
+
+class Batch(NamedTuple):
+    """Train pairs of one step. users, positives, negatives: (B,) int64 ids; negatives None where none are needed."""
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor | None
+
+
+class Step(NamedTuple):
+    """What one training step of a backbone gives.
+
+    nodes: (n_nodes, D), the view to be aligned, users first; losses: weighted scalars by name, to be summed.
+    """
+
+    nodes: Tensor
+    losses: dict[str, Tensor]
+
+
+class Backbone(nn.Module, ABC):
+    """A graph recommender over one table of initial embeddings.
+
+    A subclass takes its hyper-parameters as keyword arguments of __init__, keeps what must survive a checkpoint in
+    parameters and buffers, and draws random numbers from the generator it is given. It knows nothing of alignment:
+    the table handed to `encode` and `step` may be the model's own or one with masked rows, of any width.
+    """
+
+    samples_negatives: ClassVar[bool] = True
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.graph = graph
+        table = torch.empty(graph.n_nodes, size)
+        for side in table.split([graph.n_users, graph.n_items]):
+            nn.init.xavier_uniform_(side, generator=generator)
+        self.table = nn.Parameter(table)
+
+    def output_size(self, size: int) -> int:
+        """Width D of the nodes' vectors for a table of width `size`."""
+        return size
+
+    def begin_epoch(self) -> None:
+        """Called before the first step of every epoch: what a backbone keeps between steps must end here.
+
+        A checkpoint is taken between epochs and holds parameters and buffers only.
+        """
+
+    @abstractmethod
+    def encode(self, table: Tensor) -> Tensor:
+        """Vectors for ranking by dot product: (n_nodes, size) to (n_nodes, D), no dropout, noise or masking."""
+
+    @abstractmethod
+    def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
+        """The view and the losses of one training step."""
+
+    def sides(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Split (n_nodes, D) into users (n_users, D) and items (n_items, D)."""
+        users, items = nodes.split([self.graph.n_users, self.graph.n_items])
+        return users, items
+
+    def ranking_loss(self, nodes: Tensor, batch: Batch) -> Tensor:
+        """BPR on a view of the nodes, (n_nodes, D). Raises ValueError on a batch without negatives."""
+        if batch.negatives is None:
+            raise ValueError(f"{type(self).__name__} ranks against negatives: leave samples_negatives true")
+        first_item = self.graph.n_users
+        return bpr(nodes, batch.users, batch.positives + first_item, batch.negatives + first_item)
+
+
+class LayerSum(Backbone):
+    """A backbone that ranks by the sum over l = 0..L of A_hat^l E_0, the vectors of LightGCN."""
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, *, n_layers: int) -> None:
+        super().__init__(graph, size, generator)
+        self.n_layers = n_layers
+
+    def encode(self, table: Tensor) -> Tensor:
+        return self.graph.adjacency.sum_of_powers(table, self.n_layers)

@@ -1,0 +1,92 @@
+"""DCCF: propagation over the graph, over intents, and over two graphs weighted by similarity."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
+from rlmrec_core.models.graph.graph import Graph
+from rlmrec_core.models.graph.losses import info_nce
+
+
+class _Layer(NamedTuple):
+    """What one layer adds to its input, each (n_nodes, d)."""
+
+    graph: Tensor
+    intent: Tensor
+    adaptive_graph: Tensor
+    adaptive_intent: Tensor
+
+
+class DCCF(Backbone):
+    r"""Ren et al., "Disentangled Contrastive Collaborative Filtering", SIGIR 2023.
+
+    Per layer, G = A_hat E; I = softmax(E C) C^T with `n_intents` intents C per side; GA and IA propagate E over the
+    edges weighted by (cos(head, tail) + 1) / 2 on G and on I, each row's weights divided by their sum;
+    E' = G + I + GA + IA + E, and the sum over layers is the result. G is contrasted with each of I, GA and IA among
+    the distinct users, and among the distinct positives, of the batch.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        size: int,
+        generator: torch.Generator,
+        *,
+        n_layers: int = 2,
+        n_intents: int = 128,
+        cl_weight: float = 1e-3,
+        cl_tau: float = 0.1,
+    ) -> None:
+        super().__init__(graph, size, generator)
+        self.n_layers, self.cl_weight, self.cl_tau = n_layers, cl_weight, cl_tau
+        self.user_intents, self.item_intents = (nn.Parameter(torch.empty(size, n_intents)) for _ in range(2))
+        for intents in (self.user_intents, self.item_intents):
+            nn.init.xavier_uniform_(intents, generator=generator)
+
+    def encode(self, table: Tensor) -> Tensor:
+        return self._propagate(table)[0]
+
+    def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
+        nodes, layers = self._propagate(table)
+        return Step(nodes, {"bpr": self.ranking_loss(nodes, batch), "cl": self.cl_weight * self._cl(layers, batch)})
+
+    def _propagate(self, table: Tensor) -> tuple[Tensor, list[_Layer]]:
+        nodes = total = table
+        layers = []
+        for _ in range(self.n_layers):
+            layer = self._layer(nodes)
+            layers.append(layer)
+            nodes = layer.graph + layer.intent + layer.adaptive_graph + layer.adaptive_intent + nodes
+            total = total + nodes
+        return total, layers
+
+    def _layer(self, nodes: Tensor) -> _Layer:
+        graph = self.graph.adjacency.matmul(nodes)
+        pairs = zip(self.sides(nodes), (self.user_intents, self.item_intents), strict=True)
+        intent = torch.cat([torch.softmax(side @ intents, dim=1) @ intents.T for side, intents in pairs])
+        return _Layer(graph, intent, self._adaptive(graph, nodes), self._adaptive(intent, nodes))
+
+    def _adaptive(self, by: Tensor, nodes: Tensor) -> Tensor:
+        """Propagate `nodes` over edges weighted by the cosine of their ends in `by`, both (n_nodes, d)."""
+        unit = F.normalize(by, dim=1)
+        weights = (self.graph.pattern.products(unit, unit) + 1) / 2
+        return self.graph.pattern.weighted_mean(weights, nodes)
+
+    def _cl(self, layers: list[_Layer], batch: Batch) -> Tensor:
+        users, items = batch.users.unique(), batch.positives.unique()
+        ids = users, items + self.graph.n_users
+        # Item terms, too, are divided by the number of users, as in RLMRec's experiments.
+        shares = 1.0, len(items) / len(users)
+        total = layers[0].graph.new_zeros(())
+        for layer in layers:
+            for rows, share in zip(ids, shares, strict=True):
+                anchors, *views = (view.index_select(0, rows) for view in layer)
+                own = torch.arange(len(rows), device=rows.device)
+                total = total + share * sum(info_nce(anchors, keys, own, tau=self.cl_tau) for keys in views)
+        return total
+
+
+BACKBONE = DCCF

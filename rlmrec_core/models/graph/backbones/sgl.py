@@ -1,0 +1,49 @@
+"""SGL: LightGCN with a contrast between two edge-dropped views."""
+
+import torch
+from torch import Tensor
+
+from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
+from rlmrec_core.models.graph.graph import Graph
+from rlmrec_core.models.graph.losses import contrast
+
+
+class SGL(LayerSum):
+    r"""Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021, with edge dropout (SGL-ED).
+
+    Two views keep each directed edge with probability `edge_keep`; users, positives and negatives of the batch are
+    contrasted between them against all nodes of their side or, with `cl_in_batch`, against those of the batch. BPR and
+    alignment take the clean view.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        size: int,
+        generator: torch.Generator,
+        *,
+        n_layers: int = 3,
+        edge_keep: float = 0.8,
+        cl_weight: float = 0.1,
+        cl_tau: float = 0.2,
+        cl_in_batch: bool = False,
+    ) -> None:
+        super().__init__(graph, size, generator, n_layers=n_layers)
+        self.edge_keep, self.cl_weight, self.cl_tau, self.cl_in_batch = edge_keep, cl_weight, cl_tau, cl_in_batch
+
+    def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
+        nodes = self.encode(table)
+        bpr = self.ranking_loss(nodes, batch)
+        (users, items), (other_users, other_items) = (self.sides(self._view(table, generator)) for _ in range(2))
+        assert batch.negatives is not None
+        # Positives and negatives share their denominator: one mean over both, doubled, is the sum of their means.
+        both = torch.cat([batch.positives, batch.negatives])
+        cl = contrast(users, other_users, batch.users, tau=self.cl_tau, in_batch=self.cl_in_batch)
+        cl = cl + 2 * contrast(items, other_items, both, tau=self.cl_tau, in_batch=self.cl_in_batch)
+        return Step(nodes, {"bpr": bpr, "cl": self.cl_weight * cl})
+
+    def _view(self, table: Tensor, generator: torch.Generator) -> Tensor:
+        return self.graph.drop_edges(self.edge_keep, generator).sum_of_powers(table, self.n_layers)
+
+
+BACKBONE = SGL

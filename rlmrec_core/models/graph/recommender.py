@@ -1,0 +1,63 @@
+"""A backbone composed with an alignment."""
+
+import torch
+from torch import Tensor, nn
+
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.models.graph.alignments import Alignment, build_alignment
+from rlmrec_core.models.graph.backbones import Backbone, Batch, backbone_class
+from rlmrec_core.models.graph.graph import Graph
+from rlmrec_core.split import Split
+from rlmrec_core.vectors import SemanticEmbeddings
+
+
+class Recommender(nn.Module):
+    """What is trained: any backbone with any alignment (RLMRec, figure 2)."""
+
+    def __init__(self, backbone: Backbone, alignment: Alignment) -> None:
+        super().__init__()
+        self.backbone, self.alignment = backbone, alignment
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The weighted losses of one step by name; their sum is minimised."""
+        entry = self.alignment.enter(self.backbone.table, generator)
+        nodes, losses = self.backbone.step(entry.table, batch, generator)
+        return losses | self.alignment.losses(nodes, batch, entry)
+
+    @torch.no_grad()
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Users (n_users, D) and items (n_items, D) for ranking by dot product."""
+        return self.backbone.sides(self.backbone.encode(self.backbone.table))
+
+
+def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None) -> Recommender:
+    """The model of a run with fresh weights, on the run's device.
+
+    Weights are drawn on the CPU, so that every device starts from the same ones. Raises ValueError on a
+    hyper-parameter that the backbone does not know, or if the semantic vectors do not fit the split.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    backbone = _build_backbone(split, settings, generator)
+    if semantic is not None:
+        _check_fit(split, semantic)
+    alignment = build_alignment(settings, semantic, backbone.output_size(settings.embedding_size), generator)
+    return Recommender(backbone, alignment).to(settings.device)
+
+
+def _build_backbone(split: Split, settings: RunSettings, generator: torch.Generator) -> Backbone:
+    graph = Graph.from_split(split, settings.device)
+    kind = backbone_class(settings.backbone)
+    try:
+        return kind(graph, settings.embedding_size, generator, **settings.hyper)
+    except TypeError as error:
+        raise ValueError(
+            f"backbone {settings.backbone!r} and its hyper-parameters {settings.hyper}: {error}"
+        ) from error
+
+
+def _check_fit(split: Split, semantic: SemanticEmbeddings) -> None:
+    found, expected = (len(semantic.users), len(semantic.items)), (split.n_users, split.n_items)
+    if found != expected:
+        raise ValueError(
+            f"semantic vectors of {found} users and items for a split of {expected}; embed this split anew"
+        )

@@ -1,0 +1,52 @@
+"""Batches of train pairs with uniform negatives."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rlmrec_core.models.graph.backbones import Batch
+from rlmrec_core.split import Split
+
+
+class PairSampler:
+    """Train pairs in random order, each with one item its user has not in train, drawn afresh every epoch."""
+
+    def __init__(self, split: Split, batch_size: int, device: torch.device | str = "cpu") -> None:
+        """Raises ValueError if a user has every item in train, since no negative is left."""
+        self.batch_size, self.n_items = batch_size, split.n_items
+        self.user = torch.from_numpy(split.train.user).long().to(device)
+        self.item = torch.from_numpy(split.train.item).long().to(device)
+        self._known = self.user * split.n_items + self.item
+        full = torch.bincount(self.user, minlength=split.n_users) >= split.n_items
+        if full.any():
+            raise ValueError(f"user {int(full.nonzero()[0])} has every item in train: no negative is left to sample")
+
+    def epoch(self, generator: torch.Generator, *, negatives: bool = True) -> Iterator[Batch]:
+        """Every train pair once, the last batch possibly smaller."""
+        order = torch.randperm(len(self.user), generator=generator, device=self.user.device)
+        users, positives = self.user[order], self.item[order]
+        drawn = self.negatives(order, generator) if negatives else None
+        for start in range(0, len(order), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield Batch(users[part], positives[part], None if drawn is None else drawn[part])
+
+    def negatives(self, order: Tensor, generator: torch.Generator) -> Tensor:
+        """One item for every train pair, uniform over those its user has not in train.
+
+        order: (n_pairs,) int64, the pairs' rows in the train part. Returns (n_pairs,) int64.
+        """
+        drawn = torch.randint(self.n_items, order.shape, generator=generator, device=order.device)
+        # The first draws are looked up in the order of the keys: at random most searches would leave the cache.
+        by_pair = torch.empty_like(drawn).index_copy_(0, order, drawn)
+        rejected = self._is_known(self.user, by_pair)[order].nonzero().squeeze(1)
+        while len(rejected):
+            items = torch.randint(self.n_items, rejected.shape, generator=generator, device=order.device)
+            drawn[rejected] = items
+            rejected = rejected[self._is_known(self.user[order[rejected]], items)]
+        return drawn
+
+    def _is_known(self, users: Tensor, items: Tensor) -> Tensor:
+        wanted = users * self.n_items + items
+        place = torch.searchsorted(self._known, wanted).clamp_(max=len(self._known) - 1)
+        return self._known[place] == wanted

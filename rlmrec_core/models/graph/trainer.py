@@ -1,0 +1,198 @@
+"""Training with early stopping, checkpoints and resumption (RLMRec, section 4.1.3)."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.models import checkpoint as checkpoints
+from rlmrec_core.models.graph.recommender import build_recommender
+from rlmrec_core.models.graph.sampler import PairSampler
+from rlmrec_core.models.progress import Progress
+from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
+from rlmrec_core.ranking.top_k import Ranker
+from rlmrec_core.split import Split
+from rlmrec_core.threads import cpu_threads
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+
+VALIDATION_K = 20
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What `on_epoch` is told. losses: weighted means by name; validation: recall@20 and ndcg@20, if it was due;
+    best_value: the best recall@20 so far, that of a resumed run's earlier epochs included.
+    """
+
+    epoch: int
+    max_epochs: int
+    losses: dict[str, float]
+    validation: dict[str, float] | None
+    best_epoch: int
+    best_value: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained model at its best epoch.
+
+    user_vectors (n_users, D), item_vectors (n_items, D): float32, score = dot product; weights: the model's own tensors
+    by name; history: see Progress.history; earlier_seconds: what the attempts took that this one resumed.
+    """
+
+    user_vectors: Float32Array
+    item_vectors: Float32Array
+    weights: dict[str, Tensor]
+    history: pa.Table
+    best_epoch: int
+    earlier_seconds: float
+
+
+def fit(
+    split: Split,
+    settings: RunSettings,
+    semantic: SemanticEmbeddings | None = None,
+    *,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> FitResult:
+    """Train one model. The same arguments give the same bytes, whether or not the run was resumed on its way.
+
+    checkpoint: file that is written after every validation and resumed from if it belongs to this very run.
+    Raises TrainingDiverged on a loss that is not finite, and ValueError on settings or vectors that do not fit.
+    """
+    with cpu_threads(settings.threads):
+        trainer = Trainer(split, settings, semantic if settings.alignment else None, checkpoint)
+        for record in trainer.epochs():
+            if on_epoch:
+                on_epoch(record)
+        return trainer.result()
+
+
+class Trainer:
+    """The state of one run and the steps that move it on."""
+
+    def __init__(
+        self, split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None, checkpoint: Path | None
+    ) -> None:
+        self.split, self.settings, self.checkpoint = split, settings, checkpoint
+        self.model = build_recommender(split, settings, semantic)
+        # Weight decay of 2 lambda is the gradient of lambda times the sum of squares.
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), settings.learning_rate, weight_decay=2 * settings.weight_decay, fused=True
+        )
+        self.generator = torch.Generator(settings.device).manual_seed(settings.seed)
+        self.sampler = PairSampler(split, settings.batch_size, settings.device)
+        self.ranker = Ranker(split.n_users, split.train, settings.device)
+        self.progress, self.best = Progress(), self._weights()
+        self.run_id = checkpoints.run_id(split, settings, semantic) if checkpoint else ""
+        saved = checkpoints.load(checkpoint, self.run_id) if checkpoint else None
+        if saved:
+            self._restore(saved)
+        self.started, self.earlier_seconds = time.monotonic(), self.progress.seconds
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train until early stopping or the last epoch, one record per epoch."""
+        limit, patience = self.settings.max_epochs, self.settings.patience
+        while self.progress.next_epoch < limit and self.progress.strikes < patience:
+            epoch = self.progress.next_epoch
+            losses = self.train_epoch(epoch)
+            self.progress.losses.append(losses)
+            self.progress.next_epoch += 1
+            # The last epoch is always validated: a run shorter than the interval has a best epoch, too.
+            due = epoch % self.settings.validate_every == 0 or epoch == limit - 1
+            validation = self.validate(epoch) if due else None
+            yield EpochRecord(epoch, limit, losses, validation, self.progress.best_epoch, self.progress.best_value)
+
+    def result(self) -> FitResult:
+        """The model at its best epoch."""
+        self.model.load_state_dict(self.best)
+        users, items = (side.cpu().numpy() for side in self.model.vectors())
+        weights = {name: tensor.cpu() for name, tensor in self.best.items()}
+        history, best_epoch = self.progress.history(), self.progress.best_epoch
+        return FitResult(users, items, weights, history, best_epoch, self.earlier_seconds)
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the train pairs; the mean losses by name. Raises TrainingDiverged if one is not finite."""
+        self.model.train()
+        self.model.backbone.begin_epoch()
+        totals: dict[str, Tensor] = {}
+        n_pairs = len(self.sampler.user)
+        negatives = self.model.backbone.samples_negatives
+        for batch in self.sampler.epoch(self.generator, negatives=negatives):
+            losses = self.model.losses(batch, self.generator)
+            self.optimizer.zero_grad()
+            torch.stack(list(losses.values())).sum().backward()
+            self.optimizer.step()
+            share = len(batch.users) / n_pairs
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0) + loss.detach() * share
+        means = {name: float(total) for name, total in totals.items()}
+        _check_finite(means, epoch, self.settings)
+        return means
+
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far."""
+        self.model.eval()
+        metrics = self._validation_metrics()
+        if self.progress.validated(epoch, metrics):
+            self.best = self._weights()
+        self.progress.seconds = self.earlier_seconds + time.monotonic() - self.started
+        if self.checkpoint:
+            checkpoints.save(self.checkpoint, self._state(), self.run_id)
+        return metrics
+
+    def _validation_metrics(self) -> dict[str, float]:
+        ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
+        hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
+        measures = {"recall": recall, "ndcg": ndcg}
+        return {
+            f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean()) for name, measure in measures.items()
+        }
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _state(self) -> checkpoints.State:
+        moments = self.optimizer.state_dict()["state"]
+        tensors = {
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "optimizer": {f"{row}/{name}": value for row, named in moments.items() for name, value in named.items()},
+            "random": {"generator": self.generator.get_state()},
+        }
+        return checkpoints.State(tensors, self.progress.to_json())
+
+    def _restore(self, saved: checkpoints.State) -> None:
+        device = self.settings.device
+        self.model.load_state_dict(saved.tensors["model"])
+        self.best = {name: tensor.to(device) for name, tensor in saved.tensors["best"].items()}
+        moments: dict[int, dict[str, Any]] = {}
+        for key, tensor in saved.tensors["optimizer"].items():
+            row, name = key.split("/")
+            moments.setdefault(int(row), {})[name] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.generator.set_state(saved.tensors["random"]["generator"])
+        self.progress = Progress(**saved.progress)
+
+
+def _check_finite(losses: dict[str, float], epoch: int, settings: RunSettings) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            run = f"{settings.backbone} {settings.variant} seed {settings.seed}"
+            raise TrainingDiverged(
+                f"{run}: loss {name!r} is {value} at epoch {epoch}; lower the learning rate ({settings.learning_rate}) "
+                "or look for extreme values in the semantic vectors"
+            )

@@ -1,0 +1,39 @@
+"""Rankings that need no training, to be shown beside the trained ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rlmrec_core.split import Split
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors
+
+
+class ModelName(NamedTuple):
+    """What a row of the metrics table is about."""
+
+    backbone: str
+    variant: str
+    seed: int
+
+
+POPULARITY = ModelName("popularity", "popularity", 0)
+SEMANTIC_ONLY = ModelName("semantic", "semantic", 0)
+BASELINES = (POPULARITY, SEMANTIC_ONLY)
+
+
+def popularity(split: Split) -> Vectors:
+    """The baseline that ranks items by train interactions, the lower id first among equals."""
+    order = np.argsort(-split.train_popularity(), kind="stable")
+    scores = np.empty((split.n_items, 1), dtype=np.float32)
+    scores[order, 0] = np.arange(split.n_items, 0, -1)
+    return Vectors(np.ones((split.n_users, 1), dtype=np.float32), scores)
+
+
+def semantic_only(semantic: SemanticEmbeddings) -> Vectors:
+    """The control that ranks by the cosine of the semantic vectors; a missing vector scores 0 with everything."""
+    return Vectors(_unit(semantic.users), _unit(semantic.items))
+
+
+def _unit(vectors: Float32Array) -> Float32Array:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)

@@ -1,0 +1,48 @@
+"""All-rank evaluation of trained models beside the popularity baseline."""
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+
+from rlmrec_core import tables
+from rlmrec_core.config.training import EvaluateConfig
+from rlmrec_core.ranking.baselines import POPULARITY, ModelName, popularity
+from rlmrec_core.ranking.metrics import coverage, find_hits, ndcg, novelty, recall
+from rlmrec_core.ranking.top_k import top_k
+from rlmrec_core.split import Edges, Int32Array, Split
+from rlmrec_core.threads import cpu_threads
+from rlmrec_core.vectors import Vectors
+
+
+def evaluate(split: Split, models: Mapping[ModelName, Vectors], config: EvaluateConfig) -> pa.Table:
+    """Recall, NDCG, coverage and novelty of every model and of popularity, on validation and test (RLMRec, 4.1.2).
+
+    Every item is ranked, train items left out, for both parts alike. Users without a held-out item in a part are left
+    out of it. Returns a table of schema METRICS. Raises ValueError if vectors do not fit the split.
+    """
+    rows: list[tuple[str, str, int, str, str, int, float]] = []
+    with cpu_threads(config.threads):
+        for name, vectors in {**models, POPULARITY: popularity(split)}.items():
+            ranked = top_k(split, *vectors, max(config.ks), "train", device=config.device).items
+            for part, held_out in (("validation", split.validation), ("test", split.test)):
+                measures = _measures(split, ranked, held_out, config.ks)
+                rows += [(*name, part, metric, k, value) for metric, k, value in measures]
+    columns = zip(*rows, strict=True)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, tables.METRICS, strict=True)],
+        schema=tables.METRICS,
+    )
+
+
+def _measures(
+    split: Split, ranked: Int32Array, held_out: Edges, ks: tuple[int, ...]
+) -> Iterator[tuple[str, int, float]]:
+    hits = find_hits(ranked, held_out, split.n_items)
+    if not len(hits.users):
+        return
+    lists = ranked[hits.users]
+    for k in ks:
+        yield "recall", k, float(recall(hits, k).mean())
+        yield "ndcg", k, float(ndcg(hits, k).mean())
+        yield "coverage", k, coverage(lists, k, split.n_items)
+        yield "novelty", k, novelty(lists, k, split.train_popularity(), split.n_users)

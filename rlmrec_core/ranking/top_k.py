@@ -1,0 +1,118 @@
+"""Ranking every item for every user, in chunks of users: the step that evaluation and recommendation share."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlmrec_core.split import Edges, Int32Array, Split
+from rlmrec_core.vectors import Float32Array
+
+PADDING = -1
+"""Stands in a list for the items that a user does not have left."""
+
+_CHUNK_SCORES = 1 << 20
+"""Scores held at once, 4 MiB, which stay in cache: a matrix of users x items never exists."""
+
+_CHUNK_USERS = 32
+"""Users ranked at once at least, however many items: each chunk reads all the items' vectors."""
+
+_BLOCK = 16
+"""Items of which the best stands for all when candidates are looked for."""
+
+
+class Ranking(NamedTuple):
+    """The best items of each user, best first.
+
+    items: (n_users, k) int32, PADDING where none is left; scores: (n_users, k) float32, -inf there.
+    """
+
+    items: Int32Array
+    scores: Float32Array
+
+
+def top_k(
+    split: Split,
+    user_vectors: Float32Array,
+    item_vectors: Float32Array,
+    k: int,
+    exclude: Literal["train", "all"] = "train",
+    *,
+    device: torch.device | str = "cpu",
+) -> Ranking:
+    """The k best items of every user by dot product, known ones left out: those of train, or of every part.
+
+    Raises ValueError if vectors and split disagree on the number of users or items, or on the vectors' width.
+    """
+    _check_shapes(split, user_vectors, item_vectors)
+    ranker = Ranker(split.n_users, _known(split, exclude), device)
+    users, items = (torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (user_vectors, item_vectors))
+    ranked, scores = ranker.rank(users, items, k)
+    return Ranking(ranked.int().cpu().numpy(), scores.cpu().numpy())
+
+
+class Ranker:
+    """Ranks with the known items of each user left out; holds them ready for one evaluation after another."""
+
+    def __init__(self, n_users: int, known: Edges, device: torch.device | str = "cpu") -> None:
+        """known: pairs to leave out, ordered by user."""
+        counts = np.bincount(known.user, minlength=n_users)
+        self._offsets = [0, *np.cumsum(counts).tolist()]
+        self._user = torch.from_numpy(known.user).long().to(device)
+        self._item = torch.from_numpy(known.item).long().to(device)
+
+    def rank(self, users: Tensor, items: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The best k items of every user and their scores, (n_users, k); PADDING and -inf where none is left.
+
+        users: (n_users, D); items: (n_items, D).
+        """
+        kept = min(k, len(items))
+        ranked = torch.full((len(users), k), PADDING, device=users.device)
+        scores = torch.full((len(users), k), -torch.inf, device=users.device)
+        rows = max(_CHUNK_USERS, _CHUNK_SCORES // len(items))
+        # Allocated once: what fills up the last blocks is never overwritten.
+        chunk = torch.full((rows, _BLOCK, -(-len(items) // _BLOCK)), -torch.inf, device=users.device)
+        for start in range(0, len(users), rows):
+            stop = min(start + rows, len(users))
+            self._score(users, items, start, stop, chunk)
+            values, found = _top_k(chunk[: stop - start], kept)
+            scores[start:stop, :kept] = values
+            ranked[start:stop, :kept] = found.where(values > -torch.inf, PADDING)
+        return ranked, scores
+
+    def _score(self, users: Tensor, items: Tensor, start: int, stop: int, chunk: Tensor) -> None:
+        """Write the scores of the users from `start` to `stop` into the chunk, those of known items as -inf."""
+        scores = chunk.flatten(1)[: stop - start, : len(items)]
+        torch.mm(users[start:stop], items.T, out=scores)
+        known = slice(self._offsets[start], self._offsets[stop])
+        scores[self._user[known] - start, self._item[known]] = -torch.inf
+
+
+def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best scores of each row and their places, best first: looked for in the k blocks with the best maximum.
+
+    scores: (n, _BLOCK, blocks), where a block is a column; a place counts through the two last dimensions.
+    """
+    _, size, blocks = scores.shape
+    best = scores.amax(1).topk(min(k, blocks), sorted=False).indices
+    places = (best.unsqueeze(1) + blocks * torch.arange(size, device=scores.device).unsqueeze(1)).flatten(1)
+    values, order = scores.flatten(1).gather(1, places).topk(k)
+    return values, places.gather(1, order)
+
+
+def _known(split: Split, exclude: Literal["train", "all"]) -> Edges:
+    if exclude == "train":
+        return split.train
+    parts = (split.train, split.validation, split.test)
+    user, item = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.argsort(user, kind="stable")
+    return Edges(user[order], item[order])
+
+
+def _check_shapes(split: Split, users: Float32Array, items: Float32Array) -> None:
+    found, expected = (len(users), len(items)), (split.n_users, split.n_items)
+    if found != expected:
+        raise ValueError(f"vectors of {found} users and items for a split of {expected}: they belong to another split")
+    if users.shape[1] != items.shape[1]:
+        raise ValueError(f"user vectors have {users.shape[1]} components, item vectors {items.shape[1]}")

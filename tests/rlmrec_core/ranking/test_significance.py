@@ -1,0 +1,81 @@
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlmrec_core.ranking.significance import holm, significance
+from rlmrec_core.tables import METRICS, SIGNIFICANCE
+
+
+def metrics(runs, metric="recall", part="test"):
+    """runs: (backbone, variant) to the values of seeds 1, 2, ..."""
+    rows = [
+        (backbone, variant, seed, part, metric, 20, value)
+        for (backbone, variant), values in runs.items()
+        for seed, value in enumerate(values, start=1)
+    ]
+    columns = zip(*rows, strict=True)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, METRICS, strict=True)], schema=METRICS)
+
+
+def test_by_hand():
+    base, con = [0.10, 0.12, 0.11, 0.13, 0.14], [0.12, 0.13, 0.14, 0.14, 0.17]
+    table = significance(metrics({("sgl", "base"): base, ("sgl", "con"): con}))
+    assert table.schema.equals(SIGNIFICANCE)
+    first, second = table.to_pylist()
+    # Differences .02 .01 .03 .01 .03: mean .02, standard deviation .01, t = .02 / (.01 / sqrt 5) = 4.4721 with 4
+    # degrees of freedom, p = 0.0111 (two-sided).
+    assert second["p"] == pytest.approx(0.0110, abs=2e-4)
+    assert second["p_holm"] == second["p"]
+    assert second["mean"] == pytest.approx(0.14)
+    assert second["gain"] == pytest.approx(0.14 / 0.12 - 1)
+    assert second["n_seeds"] == 5
+    assert first["std"] == pytest.approx((0.001 / 4) ** 0.5)
+    assert first["p"] is first["p_holm"] is None
+    assert first["gain"] == 0
+
+
+def test_holm_by_hand():
+    names = [(str(i), "con", "recall", 20) for i in range(4)]
+    corrected = holm(dict(zip(names, [0.04, 0.01, 0.03, 0.005], strict=True)))
+    assert [corrected[name] for name in names] == pytest.approx([0.06, 0.03, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_nor_reorders(values):
+    names = [(str(place), "con", "recall", 20) for place in range(len(values))]
+    corrected = holm(dict(zip(names, values, strict=True)))
+    pairs = sorted((p, corrected[name]) for name, p in zip(names, values, strict=True))
+    assert all(p <= after <= 1 for p, after in pairs)
+    assert [after for _, after in pairs] == sorted(after for _, after in pairs)
+    assert pairs[0][1] == pytest.approx(min(1, pairs[0][0] * len(values)))
+
+
+def test_the_family_is_what_is_compared_at_one_metric():
+    runs = {("gccf", "base"): [0.1, 0.2, 0.3], ("gccf", "con"): [0.2, 0.25, 0.4], ("gccf", "gen"): [0.1, 0.21, 0.3]}
+    recall = significance(metrics(runs))
+    both = significance(pa.concat_tables([metrics(runs), metrics(runs, "ndcg")]))
+    assert recall["p_holm"].to_pylist() == both["p_holm"].to_pylist()[:3]
+    con, gen = recall["p"].to_pylist()[1:]
+    assert recall["p_holm"].to_pylist()[1:] == pytest.approx([min(1, 2 * con), max(gen, 2 * con)])
+
+
+def test_without_seeds_or_base_there_is_nothing_to_test():
+    runs = {("sgl", "base"): [0.1], ("sgl", "con"): [0.2], ("popularity", "popularity"): [0.05, 0.06]}
+    alone, con, popularity = significance(metrics(runs)).to_pylist()
+    assert alone["std"] is None
+    assert con["p"] is None
+    assert con["gain"] == pytest.approx(1)
+    assert popularity["gain"] is popularity["p"] is None
+    assert popularity["std"] is not None
+
+
+def test_the_same_difference_at_every_seed_is_no_test():
+    same = significance(metrics({("sgl", "base"): [0.25, 0.5], ("sgl", "con"): [0.5, 0.75]})).to_pylist()[1]
+    assert same["p"] is None
+
+
+def test_other_parts_and_measures_are_left_out():
+    runs = {("sgl", "base"): [0.1, 0.2]}
+    others = pa.concat_tables([metrics(runs, "coverage"), metrics(runs, part="validation")])
+    assert len(significance(others)) == 0
