@@ -8,10 +8,10 @@ from typing import Any
 from prefect import Task
 
 from rlmrec_core.config import EngineConfig
-from storage import ArtifactRef, ArtifactStore, StoreConfig
+from storage import ArtifactStore, StoreConfig
 from tasks import report
-from tasks.parts import shares
-from tasks.stage import Stage, StageResult
+from tasks.shards import cut
+from tasks.stage import Stage
 
 _PATIENCE = 120.0
 """Seconds that a cluster may take to show its first worker."""
@@ -86,7 +86,7 @@ class Pool:
         return [_outcome(future) for future in futures]
 
 
-def divided(
+def run_shards(
     engine: EngineConfig,
     task: Task[..., Any],
     stage: Stage,
@@ -96,22 +96,22 @@ def divided(
     *,
     force: bool,
     **inputs: Any,
-) -> list[ArtifactRef]:
-    """Have workers do a stage's parts, for `task` to put together; returns the pieces that are artifacts.
+) -> int:
+    """Have workers do a stage's shards, for `task` to join; returns how many shards there are.
 
     at_once: how many workers may be at it, given the settings and how many there are. Nothing is done where the engine
-    is local, the work is not to be divided, or the artifact is there. A part that fails is left to `task`.
+    is local, the work is not to be divided, or the artifact is there. A shard that fails is left to `task`.
     """
     artifacts = ArtifactStore.open(store)
     if engine.kind == "local" or not at_once(config, 1) or (not force and artifacts.find(stage.name, stage.key)):
-        return []
+        return 0
     with dask(engine) as pool:
         n = at_once(config, pool.at_once)
-        cut = shares(stage, artifacts, engine.shards or n, n)
+        shards = cut(stage, artifacts, engine.shards or n, n)
         call = {"config": config, "store": store.absolute(), **inputs, "force": force}
-        part = task.with_options(name=f"{task.name}-part", task_run_name=f"{task.name} {{share.title}}")
-        done = pool.run(part, [call | {"share": share} for share in cut], n)
-    return [result.ref for result in done if isinstance(result, StageResult)]
+        one = task.with_options(name=f"{task.name}-shard", task_run_name=f"{task.name} {{shard.title}}")
+        pool.run(one, [call | {"shard": shard} for shard in shards], n)
+    return len(shards)
 
 
 def _outcome(future: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import Task, flow
 
 from flows.approval import approved
-from flows.engine import dask, divided
+from flows.engine import dask, run_shards
 from flows.inputs import check_lineage, find_input, find_inputs, find_models, remember
 from rlmrec_core.config import (
     EmbedConfig,
@@ -28,7 +28,6 @@ from tasks.embed import embed_stage, undisturbed, vectors_at_once
 from tasks.evaluate import evaluate as evaluate_task
 from tasks.ingest import ingest as ingest_task
 from tasks.item_profiles import item_stage, profile_items
-from tasks.parts import remove
 from tasks.plan import plan_of_items, plan_of_users
 from tasks.prepare import prepare as prepare_task
 from tasks.profiles import profiles_at_once
@@ -97,10 +96,10 @@ def item_profiles(
     refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare)
     approved(config, lambda: plan_of_items(config, store, **refs))
     config = config.resolved()
-    pieces = divided(
+    n_shards = run_shards(
         engine, profile_items, item_stage(config, **refs), config, store, profiles_at_once, **refs, force=force
     )
-    return _one(profile_items, config, store, **refs, force=force, pieces=pieces)
+    return _one(profile_items, config, store, **refs, force=force, n_shards=n_shards)
 
 
 @flow(name="user-profiles", persist_result=False)
@@ -132,8 +131,8 @@ def user_profiles(
     earlier = ArtifactRef("user_profiles", previous, artifacts.url) if previous else None
     config, inputs = config.resolved(), refs | {"previous": earlier}
     stage = user_stage(config, artifacts, **inputs)
-    pieces = divided(engine, profile_users, stage, config, store, profiles_at_once, **inputs, force=force)
-    return _one(profile_users, config, store, **inputs, force=force, pieces=pieces)
+    n_shards = run_shards(engine, profile_users, stage, config, store, profiles_at_once, **inputs, force=force)
+    return _one(profile_users, config, store, **inputs, force=force, n_shards=n_shards)
 
 
 @flow(name="embed", persist_result=False)
@@ -163,10 +162,10 @@ def embed(
     refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare, **keys)
     config = config.resolved()
     with undisturbed(config, store) if engine.kind == "dask" else nullcontext():
-        pieces = divided(
+        n_shards = run_shards(
             engine, embed_task, embed_stage(config, **refs), config, store, vectors_at_once, **refs, force=force
         )
-    return _one(embed_task, config, store, **refs, force=force, pieces=pieces)
+    return _one(embed_task, config, store, **refs, force=force, n_shards=n_shards)
 
 
 @flow(name="train", persist_result=False)
@@ -247,9 +246,8 @@ def recommend(
 
 
 def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> Any:
-    result, artifacts = _result(task, config, store, **inputs), ArtifactStore.open(store)
-    remove(artifacts, inputs.get("pieces", ()))
-    return _end(artifacts, [result], result)
+    result = _result(task, config, store, **inputs)
+    return _end(ArtifactStore.open(store), [result], result)
 
 
 def _results(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:

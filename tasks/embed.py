@@ -1,8 +1,8 @@
 """Turn profiles into semantic vectors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +11,11 @@ from prefect import State, task
 from rlmrec_core import embedding
 from rlmrec_core.config import EmbedConfig
 from rlmrec_core.profiling import TrainCorpus
+from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
-from tasks import parts, report
+from tasks import shards
 from tasks.corpus import train_corpus
-from tasks.profiles import account_of, show_costs
+from tasks.profiles import show_costs, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
 VERSION = 2
@@ -35,17 +36,17 @@ def embed(
     item_profiles: ArtifactRef,
     user_profiles: ArtifactRef,
     force: bool = False,
-    share: parts.Share | None = None,
-    pieces: Sequence[ArtifactRef] = (),
+    shard: Shard | None = None,
+    n_shards: int = 0,
 ) -> StageResult | State[StageResult] | None:
     """One vector for every item and every user.
 
-    share: a worker's part; None makes the whole, out of the `pieces` that workers left as far as these go.
+    shard: a worker's; None makes the whole, joining the `n_shards` that workers left as far as these go.
     """
     config = config.resolved()
     refs = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles, "user_profiles": user_profiles}
     work = _Work(config, ArtifactStore.open(store), embed_stage(config, **refs), refs)
-    return work.part(share, force) if share else as_state(work.whole(pieces, force))
+    return work.shard(shard, force) if shard else as_state(work.whole(n_shards, force))
 
 
 @dataclass(frozen=True)
@@ -57,44 +58,44 @@ class _Work:
     stage: Stage
     refs: Mapping[str, ArtifactRef]
 
-    def whole(self, pieces: Sequence[ArtifactRef], force: bool) -> StageResult:
+    def whole(self, n_shards: int, force: bool) -> StageResult:
         """The stage's artifact."""
 
         def write(out: ArtifactWriter) -> None:
-            ready = parts.joined(self.artifacts, pieces, "vectors")
-            result = embedding.embed(*self._inputs(), self.config, **self._options(self.stage.name), ready=ready)
+            joined = shards.joined(self.stage, self.artifacts, n_shards, "vectors")
+            place = replace(self._place(self.stage.name), joined=joined)
+            result = embedding.embed(*self._inputs(), self.config, place)
             out.table("items", result.items)
             out.table("users", result.users)
             out.unfinished = result.unfinished
             show_costs(self.stage.name, result.report)
 
-        return self.stage.run(self.artifacts, write, force=force)
+        result = self.stage.run(self.artifacts, write, force=force)
+        shards.remove(self.stage, self.artifacts, n_shards)
+        return result
 
-    def part(self, share: parts.Share, force: bool) -> StageResult | None:
-        """A worker's part: as an artifact, or None where it is vectors in the ledger."""
-        pays, title = self.config.encoder == "openai", f"{self.stage.name} {share.title}"
-        parts.check_worker(self.stage, share, self.artifacts, pays=pays)
+    def shard(self, shard: Shard, force: bool) -> StageResult | None:
+        """A worker's shard: as an artifact, or None where it is vectors in the ledger."""
+        pays, title = self.config.encoder == "openai", f"{self.stage.name} {shard.title}"
+        shards.check_worker(self.stage, shard, self.artifacts, pays=pays)
+        place = replace(self._place(title), shard=shard)
 
-        def embed_part() -> tuple[pa.Table | None, dict[str, Any]]:
-            return embedding.embed_part(*self._inputs(), self.config, share.part, **self._options(title))
+        def embed_shard() -> tuple[pa.Table | None, dict[str, Any]]:
+            return embedding.embed_shard(*self._inputs(), self.config, place)
 
         if not pays:
-            return parts.run_part(
-                self.stage, share, self.artifacts, "vectors", lambda out: out.table("vectors", embed_part()[0]), force
+            return shards.run_shard(
+                self.stage, shard, self.artifacts, "vectors", lambda out: out.table("vectors", embed_shard()[0]), force
             )
-        show_costs(title, embed_part()[1])
+        show_costs(title, embed_shard()[1])
         return None
 
     def _inputs(self) -> tuple[TrainCorpus, pa.Table, pa.Table]:
         sides = (self.artifacts.table(self.refs[side], "profiles") for side in ("item_profiles", "user_profiles"))
         return train_corpus(self.artifacts, self.refs["ingest"], self.refs["prepare"]), *sides
 
-    def _options(self, title: str) -> dict[str, Any]:
-        return {
-            "ledger": self.artifacts.ledger_path,
-            "progress": report.Progress(f"{title}-progress", f"{title}: texts"),
-            "account": account_of(self.stage.name, self.stage.key),
-        }
+    def _place(self, title: str) -> Workplace:
+        return workplace(self.stage, self.artifacts, f"{title}: texts")
 
 
 def vectors_at_once(config: EmbedConfig, workers: int) -> int:
@@ -104,7 +105,7 @@ def vectors_at_once(config: EmbedConfig, workers: int) -> int:
 
 @contextmanager
 def undisturbed(config: EmbedConfig, store: StoreConfig) -> Iterator[None]:
-    """Held while workers embed parts: another run would cut the same texts into other requests, and pay again."""
+    """Held while workers embed shards: another run would cut the same texts into other requests, and pay again."""
     if config.encoder != "openai":
         yield
         return

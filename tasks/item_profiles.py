@@ -1,6 +1,5 @@
 """Write a profile of every item."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -9,12 +8,10 @@ from prefect import State, task
 
 from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig
-from rlmrec_core.parts import WHOLE, Part
+from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks.corpus import train_corpus
-from tasks.parts import Share
-from tasks.profiles import imported_profiles, profile_stage, run_profiles, run_profiles_part
-from tasks.report import Progress
+from tasks.profiles import imported_profiles, profile_stage, run_profiles, run_profiles_shard
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2
@@ -32,12 +29,12 @@ def profile_items(
     ingest: ArtifactRef,
     prepare: ArtifactRef,
     force: bool = False,
-    share: Share | None = None,
-    pieces: Sequence[ArtifactRef] = (),
+    shard: Shard | None = None,
+    n_shards: int = 0,
 ) -> StageResult | State[StageResult] | None:
     """Profiles of the items, from their texts and train reviews (RLMRec, eq. 13).
 
-    share: a worker's part; None makes the whole, out of the `pieces` that workers left as far as these go.
+    shard: a worker's; None makes the whole, joining the `n_shards` that workers left as far as these go.
     """
     artifacts, config = ArtifactStore.open(store), config.resolved()
 
@@ -45,24 +42,13 @@ def profile_items(
     def corpus() -> profiling.TrainCorpus:
         return train_corpus(artifacts, ingest, prepare)
 
-    def compute(
-        progress: Progress, account: str, part: Part = WHOLE, ready: pa.Table | None = None
-    ) -> profiling.ProfileResult:
-        return profiling.profile_items(
-            corpus(),
-            config,
-            imported=imported_profiles(artifacts, ingest, "item"),
-            ledger=artifacts.ledger_path,
-            progress=progress,
-            account=account,
-            part=part,
-            ready=ready,
-        )
+    def compute(place: Workplace) -> profiling.ProfileResult:
+        return profiling.profile_items(corpus(), config, place, imported_profiles(artifacts, ingest, "item"))
 
     def audit(profiles: pa.Table) -> dict[str, Any]:
         return profiling.audit(corpus(), "item", profiles, max_reviews=config.max_reviews, seed=config.seed)
 
     stage = item_stage(config, ingest, prepare)
-    if share:
-        return run_profiles_part(stage, share, artifacts, compute, pays=config.generator == "llm", force=force)
-    return as_state(run_profiles(stage, artifacts, compute, audit, pieces, force=force))
+    if shard:
+        return run_profiles_shard(stage, shard, artifacts, compute, pays=config.generator == "llm", force=force)
+    return as_state(run_profiles(stage, artifacts, compute, audit, n_shards, force=force))

@@ -1,26 +1,23 @@
 """What the two profile stages share: the key, the imported profiles, the costs and the audit."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from rlmrec_core.config import ProfileConfig
-from rlmrec_core.parts import WHOLE, Part
 from rlmrec_core.profiling import ProfileResult, prompt_digest
+from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
-from tasks import parts, report
+from tasks import report, shards
 from tasks.stage import Stage, StageResult, relevant
 
 Side = Literal["item", "user"]
 
 
-class Compute(Protocol):
-    """Writes the profiles of one side, or of a part of it. `ready` need not be extracted again."""
-
-    def __call__(
-        self, progress: report.Progress, account: str, part: Part = WHOLE, ready: pa.Table | None = None
-    ) -> ProfileResult: ...
+Compute = Callable[[Workplace], ProfileResult]
+"""Writes the profiles of one side, or a shard of them."""
 
 
 def profile_stage(side: Side, version: int, config: ProfileConfig, inputs: Mapping[str, str]) -> Stage:
@@ -38,52 +35,55 @@ def run_profiles(
     artifacts: ArtifactStore,
     compute: Compute,
     audit: Callable[[pa.Table], Mapping[str, Any]],
-    pieces: Sequence[ArtifactRef],
+    n_shards: int,
     *,
     force: bool,
 ) -> StageResult:
     """The profiles, with a progress bar while they are written, and their costs and an audit afterwards.
 
-    pieces: what workers have done of it. Profiles that could not be had leave the artifact unfinished: it says so, and
-    the next run, which finds no finished one, asks for those alone.
+    n_shards: how many workers have left behind. Profiles that could not be had leave the artifact unfinished: it says
+    so, and the next run, which finds no finished one, asks for those alone.
     """
 
     def write(out: ArtifactWriter) -> None:
-        progress = report.Progress(f"{stage.name}-progress", stage.name.replace("_", " "))
-        ready = parts.joined(artifacts, pieces, "profiles")
-        result = compute(progress, account_of(stage.name, stage.key), ready=ready)
+        place = workplace(stage, artifacts, stage.name.replace("_", " "))
+        result = compute(replace(place, joined=shards.joined(stage, artifacts, n_shards, "profiles")))
         out.batches("profiles", result.schema, result.batches())
         out.unfinished = result.unfinished
         show_costs(stage.name, result.report)
 
     result = stage.run(artifacts, write, force=force)
+    shards.remove(stage, artifacts, n_shards)
     if result.status == "computed":
         show_audit(stage.name, audit(artifacts.table(result.ref, "profiles", ["id", "summarization"])))
     return result
 
 
-def run_profiles_part(
-    stage: Stage, share: parts.Share, artifacts: ArtifactStore, compute: Compute, *, pays: bool, force: bool
+def run_profiles_shard(
+    stage: Stage, shard: Shard, artifacts: ArtifactStore, compute: Compute, *, pays: bool, force: bool
 ) -> StageResult | None:
-    """A worker's part of the profiles: as an artifact, or None where it is answers in the ledger."""
-    parts.check_worker(stage, share, artifacts, pays=pays)
-    name = f"{stage.name} {share.title}"
-
-    def result() -> ProfileResult:
-        progress = report.Progress(f"{name}-progress", name.replace("_", " "))
-        return compute(progress, account_of(stage.name, stage.key), part=share.part)
+    """A worker's shard of the profiles: as an artifact, or None where it is answers in the ledger."""
+    shards.check_worker(stage, shard, artifacts, pays=pays)
+    name = f"{stage.name} {shard.title}"
+    place = replace(workplace(stage, artifacts, name.replace("_", " ")), shard=shard)
 
     def write(out: ArtifactWriter) -> None:
-        written = result()
+        written = compute(place)
         out.batches("profiles", written.schema, written.batches())
 
     if not pays:
-        return parts.run_part(stage, share, artifacts, "profiles", write, force)
-    asked = result()
+        return shards.run_shard(stage, shard, artifacts, "profiles", write, force)
+    asked = compute(place)
     for _ in asked.batches():
         pass  # what counts is the answers in the ledger
     show_costs(name, asked.report)
     return None
+
+
+def workplace(stage: Stage, artifacts: ArtifactStore, title: str) -> Workplace:
+    """Where a text stage computes: the store's ledger, with a progress bar of this title."""
+    progress = report.Progress(f"{title}-progress", title)
+    return Workplace(artifacts.ledger_path, account_of(stage.name, stage.key), progress)
 
 
 def profiles_at_once(config: ProfileConfig, workers: int) -> int:

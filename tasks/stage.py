@@ -67,6 +67,10 @@ class Stage:
         """The key of this stage's artifact."""
         return artifact_key(self.name, self.version, self.config, self.inputs)
 
+    def ref(self, store: ArtifactStore) -> ArtifactRef:
+        """Where the artifact is in `store`, or would be."""
+        return ArtifactRef(self.name, self.key, store.url)
+
     def run(self, store: ArtifactStore, write: Callable[[ArtifactWriter], None], *, force: bool) -> StageResult:
         """The artifact: found if it is in `store` unharmed, else made by `write`. `force` makes it anew.
 

@@ -1,6 +1,5 @@
 """Write a profile of every user."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -9,12 +8,10 @@ from prefect import State, task
 
 from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig
-from rlmrec_core.parts import WHOLE, Part
+from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
 from tasks.corpus import train_corpus
-from tasks.parts import Share
-from tasks.profiles import imported_profiles, profile_settings, profile_stage, run_profiles, run_profiles_part
-from tasks.report import Progress
+from tasks.profiles import imported_profiles, profile_settings, profile_stage, run_profiles, run_profiles_shard
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2
@@ -46,13 +43,13 @@ def profile_users(
     item_profiles: ArtifactRef,
     previous: ArtifactRef | None = None,
     force: bool = False,
-    share: Share | None = None,
-    pieces: Sequence[ArtifactRef] = (),
+    shard: Shard | None = None,
+    n_shards: int = 0,
 ) -> StageResult | State[StageResult] | None:
     """Profiles of the users, from the profiles of their train items and their own reviews (RLMRec, eq. 14).
 
     previous: an earlier artifact; users who changed less than the threshold since keep their profile.
-    share: a worker's part; None makes the whole, out of the `pieces` that workers left as far as these go.
+    shard: a worker's; None makes the whole, joining the `n_shards` that workers left as far as these go.
     """
     artifacts, config = ArtifactStore.open(store), config.resolved()
     earlier = _earlier(artifacts, previous, config) if previous else None
@@ -62,29 +59,17 @@ def profile_users(
     def corpus() -> profiling.TrainCorpus:
         return train_corpus(artifacts, ingest, prepare)
 
-    def compute(
-        progress: Progress, account: str, part: Part = WHOLE, ready: pa.Table | None = None
-    ) -> profiling.ProfileResult:
-        return profiling.profile_users(
-            corpus(),
-            artifacts.table(item_profiles, "profiles"),
-            config,
-            imported=imported_profiles(artifacts, ingest, "user"),
-            ledger=artifacts.ledger_path,
-            progress=progress,
-            account=account,
-            previous=earlier,
-            part=part,
-            ready=ready,
-        )
+    def compute(place: Workplace) -> profiling.ProfileResult:
+        items, imported = artifacts.table(item_profiles, "profiles"), imported_profiles(artifacts, ingest, "user")
+        return profiling.profile_users(corpus(), items, config, place, imported, earlier)
 
     def audit(profiles: pa.Table) -> dict[str, Any]:
         items = profiling.summarizations(artifacts.table(item_profiles, "profiles"), corpus())
         return profiling.audit(corpus(), "user", profiles, items, max_reviews=config.max_reviews, seed=config.seed)
 
-    if share:
-        return run_profiles_part(stage, share, artifacts, compute, pays=config.generator == "llm", force=force)
-    return as_state(run_profiles(stage, artifacts, compute, audit, pieces, force=force))
+    if shard:
+        return run_profiles_shard(stage, shard, artifacts, compute, pays=config.generator == "llm", force=force)
+    return as_state(run_profiles(stage, artifacts, compute, audit, n_shards, force=force))
 
 
 def _earlier(

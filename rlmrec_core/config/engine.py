@@ -13,7 +13,7 @@ class EngineConfig(Section):
     kind: Literal["local", "dask"] = Field(
         "local",
         title="Engine",
-        description="local: one after the other. dask: models, and parts of profiles and embeddings, side by side",
+        description="local: one after the other. dask: models, and shards of profiles and embeddings, side by side",
     )
     address: str | None = Field(
         None,
@@ -32,5 +32,5 @@ class EngineConfig(Section):
         ge=1,
         le=200,
         title="Shards",
-        description="dask: parts that profiles and embeddings are divided into; none: as many as workers",
+        description="dask: shards that profiles and embeddings are divided into; none: as many as workers",
     )

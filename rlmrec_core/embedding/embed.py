@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from rlmrec_core.config.text import EmbedConfig
-from rlmrec_core.embedding.encoder import DivisibleEncoder, Encoder, Progress, Vectors, unit_rows
+from rlmrec_core.embedding.encoder import DivisibleEncoder, Encoder, Vectors, unit_rows
 from rlmrec_core.embedding.neighbours import neighbours
 from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
-from rlmrec_core.parts import WHOLE, Part
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.profiles import summarizations
+from rlmrec_core.shard import Workplace
 from rlmrec_core.tables import vectors_table
 
 
@@ -38,27 +37,32 @@ def embed(
     item_profiles: pa.Table,
     user_profiles: pa.Table,
     config: EmbedConfig,
-    *,
-    ledger: Path,
-    progress: Progress,
-    account: str = "embed",
-    ready: pa.Table | None = None,
+    place: Workplace,
 ) -> EmbedResult:
     """Unit vectors of every item and user, float32.
 
     A user without a text takes the normalised mean of the train items' vectors, as all users do with user_vectors =
     item_mean. An item without a text, or a user whose items have none either, keeps a zero row: it stands for "no
     semantics", and alignment leaves it out. So does whoever's text could not be embedded. The report counts all.
-    Equal texts are embedded once. account: the name under which the ledger counts what this costs. ready: what
-    `embed_part` made of the same texts, which is not computed again.
-    Raises SplitLeakage if the profiles come from another split, MissingSetting if model or key is missing.
+    Equal texts are embedded once.
+
+    Args:
+        corpus: The train interactions and the items' texts.
+        item_profiles: PROFILES of the items.
+        user_profiles: PROFILES of the users.
+        config: Which encoder, and which text it reads.
+        place: The ledger. Its `joined` is what `embed_shard` made of the same texts.
+
+    Raises:
+        SplitLeakage: The profiles were written from another split.
+        MissingSetting: The encoder's model or key is not set.
     """
     started = time.monotonic()
     config = config.resolved()
     item_text, user_text = _texts(corpus, item_profiles, user_profiles, config)
-    encoder = _encoder(config, ledger, account, ready)
+    encoder = _encoder(config, place)
     distinct = _distinct(item_text, user_text)
-    encoded = encoder.encode(distinct, progress)
+    encoded = encoder.encode(distinct, place.progress)
     row_of = {text: row for row, text in enumerate(distinct)}
     items, users = (_gather(texts, row_of, encoded.vectors) for texts in (item_text, user_text))
     without = ~users.any(axis=1)
@@ -84,25 +88,21 @@ def embed(
     return EmbedResult(item_table, user_table, report, unfinished)
 
 
-def embed_part(
+def embed_shard(
     corpus: TrainCorpus,
     item_profiles: pa.Table,
     user_profiles: pa.Table,
     config: EmbedConfig,
-    part: Part,
-    *,
-    ledger: Path,
-    progress: Progress,
-    account: str = "embed",
+    place: Workplace,
 ) -> tuple[pa.Table | None, dict[str, Any]]:
-    """One part of what `embed` with the same arguments has to do: vectors for its `ready`, and a report.
+    """The shard of `place` of what `embed` with the same arguments has to do: vectors to be joined, and a report.
 
     None instead of vectors where they are in the ledger. An encoder named by sentence-transformers is not divided.
     """
     config = config.resolved()
     texts = _distinct(*_texts(corpus, item_profiles, user_profiles, config))
-    encoder = _part_encoder(config, ledger, account, part)
-    return encoder.encode_part(texts, part, progress), encoder.report()
+    encoder = _shard_encoder(config, place)
+    return encoder.encode_shard(texts, place.shard, place.progress), encoder.report()
 
 
 def _texts(
@@ -119,20 +119,20 @@ def _distinct(items: Texts, users: Texts) -> list[str]:
     return sorted({text for text in [*items, *users] if text})
 
 
-def _encoder(config: EmbedConfig, ledger: Path, account: str, ready: pa.Table | None) -> Encoder:
+def _encoder(config: EmbedConfig, place: Workplace) -> Encoder:
     """The encoder that resolved settings name; imported here, because loading their libraries takes seconds."""
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
 
-        return MiniLM(config.batch_tokens, ready=ready)
+        return MiniLM(config.batch_tokens, joined=place.joined)
     if config.encoder == "sentence-transformers":
         from rlmrec_core.embedding.named import NamedEncoder
 
         return NamedEncoder(str(config.model))
-    return _part_encoder(config, ledger, account, WHOLE)
+    return _shard_encoder(config, place)
 
 
-def _part_encoder(config: EmbedConfig, ledger: Path, account: str, part: Part) -> DivisibleEncoder:
+def _shard_encoder(config: EmbedConfig, place: Workplace) -> DivisibleEncoder:
     """The encoder of one of several processes; each computes on one core."""
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
@@ -140,7 +140,7 @@ def _part_encoder(config: EmbedConfig, ledger: Path, account: str, part: Part) -
         return MiniLM(config.batch_tokens, workers=1)
     from rlmrec_core.embedding.remote import RemoteEncoder
 
-    return RemoteEncoder(config, ledger, account, part.at_once)
+    return RemoteEncoder(config, place.ledger, place.account, place.shard.at_once)
 
 
 def _gather(texts: Texts, row_of: dict[str, int], vectors: Vectors) -> Vectors:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rlmrec_core.parts import Part
+from rlmrec_core.shard import Shard
 
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -50,7 +50,7 @@ class Encoder(Protocol):
 class DivisibleEncoder(Encoder, Protocol):
     """An encoder whose work several processes can share."""
 
-    def encode_part(self, texts: Sequence[str], part: Part, progress: Progress) -> pa.Table | None:
+    def encode_shard(self, texts: Sequence[str], shard: Shard, progress: Progress) -> pa.Table | None:
         """What one process does of `encode(texts)`: whole batches of it, so that no vector depends on the division.
 
         Returns (id, vector) with the places of the texts as ids, or None where the vectors are kept in the ledger.

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel
 
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors
-from rlmrec_core.parts import Part
+from rlmrec_core.shard import Shard
 from rlmrec_core.tables import vectors_of, vectors_table
 
 TokenIds = npt.NDArray[np.int64]
@@ -46,9 +46,9 @@ class MiniLM:
     digest = _WEIGHTS_SHA256
 
     def __init__(
-        self, batch_tokens: int | None = None, workers: int | None = None, ready: pa.Table | None = None
+        self, batch_tokens: int | None = None, workers: int | None = None, joined: pa.Table | None = None
     ) -> None:
-        """ready: what `encode_part` made of the texts. Raises WrongWeights if the package holds another model."""
+        """joined: what `encode_shard` made of the texts. Raises WrongWeights if the package holds another model."""
         folder = get_model_path()
         weights = (folder / "model.safetensors").read_bytes()
         if (found := hashlib.sha256(weights).hexdigest()) != _WEIGHTS_SHA256:
@@ -63,7 +63,7 @@ class MiniLM:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._batch_tokens = batch_tokens or _BATCH_TOKENS
-        self._ready = ready
+        self._joined = joined
         self._workers = workers or len(os.sched_getaffinity(0))
 
     def report(self) -> dict[str, Any]:
@@ -75,20 +75,20 @@ class MiniLM:
         ids, truncated = self._tokens(texts)
         vectors = np.zeros((len(texts), self._model.config.hidden_size), np.float32)
         there = np.zeros(len(texts), bool)
-        if self._ready is not None:
-            places = self._ready["id"].to_numpy()
-            vectors[places], there[places] = vectors_of(self._ready), True
+        if self._joined is not None:
+            places = self._joined["id"].to_numpy()
+            vectors[places], there[places] = vectors_of(self._joined), True
         batches, done = [batch for batch in self._batches(ids) if not there[batch].all()], int(there.sum())
         for batch, found in self._forwarded(ids, batches):
             vectors[batch] = found
             progress(done := done + len(batch), len(texts))
         return Encoded(vectors, sum(map(len, ids)), truncated)
 
-    def encode_part(self, texts: Sequence[str], part: Part, progress: Progress) -> pa.Table:
-        """Vectors of a part of the batches: (id, vector), ids being the places of the texts."""
+    def encode_shard(self, texts: Sequence[str], shard: Shard, progress: Progress) -> pa.Table:
+        """Vectors of a shard of the batches: (id, vector), ids being the places of the texts."""
         ids, _ = self._tokens(texts)
         batches = self._batches(ids)
-        mine = [batches[place] for place in part.of(len(batches))]
+        mine = [batches[place] for place in shard.of(len(batches))]
         places: list[int] = []
         vectors = [np.zeros((0, self._model.config.hidden_size), np.float32)]
         for batch, found in self._forwarded(ids, mine):

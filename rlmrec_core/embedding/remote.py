@@ -23,7 +23,7 @@ from rlmrec_core.llm.purse import Purse
 from rlmrec_core.llm.server import Server
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order
-from rlmrec_core.parts import Part
+from rlmrec_core.shard import Shard
 
 _KEY_VERSION = 1
 _MAX_INPUTS = 2048  # texts in one request, OpenAI's limit
@@ -35,14 +35,14 @@ _TIMEOUT_SECONDS = 120.0
 class RemoteEncoder:
     """A model behind `/embeddings`; key from OPENAI_API_KEY."""
 
-    def __init__(self, config: EmbedConfig, ledger: Path, account: str = "embed", sharers: int = 1) -> None:
-        """config: resolved. sharers: processes that ask at the same time, each with its share of the server's limits.
+    def __init__(self, config: EmbedConfig, ledger: Path, account: str = "embed", at_once: int = 1) -> None:
+        """config: resolved. at_once: processes that ask at the same time, each with its share of the server's limits.
 
         Raises MissingSetting if there is a budget and no price to measure it with.
         """
         self.name = str(config.model)
         self.digest = model_digest(config)
-        self._sharers = sharers
+        self._at_once = at_once
         self._config, self._path = config, ledger
         self._counter = TokenCounter.for_model(self.name)
         price = find_price(self.name, config.base_url, (config.price_in, 0.0))
@@ -66,11 +66,11 @@ class RemoteEncoder:
         tokens = sum(min(length, _MAX_TOKENS) for length in lengths)
         return Encoded(unit_rows(vectors), tokens, truncated, failed)
 
-    def encode_part(self, texts: Sequence[str], part: Part, progress: Progress) -> None:
-        """Have the vectors of a part of the batches in the ledger. Whoever divides the work holds `alone`."""
+    def encode_shard(self, texts: Sequence[str], shard: Shard, progress: Progress) -> None:
+        """Have the vectors of a shard of the batches in the ledger. Whoever divides the work holds `alone`."""
         fitting, lengths = self._fitting(texts)
         batches = list(self._batches(range(len(texts)), lengths))
-        mine = [place for number in part.of(len(batches)) for place in batches[number]]
+        mine = [place for number in shard.of(len(batches)) for place in batches[number]]
         with open_ledger(self._path) as ledger:
             asyncio.run(self._all([fitting[p] for p in mine], [lengths[p] for p in mine], ledger, progress))
             self._spent = ledger.account(self._purse.account)
@@ -99,7 +99,7 @@ class RemoteEncoder:
         settings = self._config
         async with Server(settings.base_url, self.name, _TIMEOUT_SECONDS, settings.server) as server:
             desk = Desk(
-                server, ledger, Lane(settings.concurrency, sharers=self._sharers), self._purse, meter=self._meter
+                server, ledger, Lane(settings.concurrency, at_once=self._at_once), self._purse, meter=self._meter
             )
             asking = _Batches(desk, self.name, texts, keys, lengths)
             async for size in in_order(self._batches(missing, lengths), asking.embed, settings.concurrency):

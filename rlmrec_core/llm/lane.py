@@ -18,7 +18,7 @@ _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 class Bucket:
     """A token bucket that follows a server's rate headers; without them it is bottomless."""
 
-    sharers: int = 1  # processes that divide the server's limit among themselves
+    at_once: int = 1  # processes that divide the server's limit among themselves
     rate: float | None = None  # units per second
     level: float = 0.0
     filled: float = 0.0  # when `level` was right
@@ -41,9 +41,9 @@ class Bucket:
         if self.rate is None:
             self.level, self.filled = 1.0, now
         self._fill(now)
-        self.rate = allowed * _HEADROOM / 60 / self.sharers
+        self.rate = allowed * _HEADROOM / 60 / self.at_once
         if (left := _number(remaining)) is not None:
-            self.level = min(self.level, left / self.sharers)
+            self.level = min(self.level, left / self.at_once)
 
     def _fill(self, now: float) -> None:
         rate = self.rate or 0.0
@@ -56,18 +56,18 @@ class Bucket:
 class Lane:
     """Admission to one endpoint: concurrency by AIMD, two buckets fed by rate headers, one pause shared by all.
 
-    sharers: processes that ask at the same time, each with its share of `most_in_flight` and of the server's limits.
+    at_once: processes that ask at the same time, each with its share of `most_in_flight` and of the server's limits.
     """
 
     most_in_flight: int
     longest_pause: float = 900.0
-    sharers: int = 1
+    at_once: int = 1
     in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self.requests, self.tokens = Bucket(self.sharers), Bucket(self.sharers)
-        self._most = max(self.most_in_flight // self.sharers, 1)
-        self._window = min(max(_FIRST_IN_FLIGHT / self.sharers, 1.0), float(self._most))
+        self.requests, self.tokens = Bucket(self.at_once), Bucket(self.at_once)
+        self._most = max(self.most_in_flight // self.at_once, 1)
+        self._window = min(max(_FIRST_IN_FLIGHT / self.at_once, 1.0), float(self._most))
         self._ever_strained = False
         self._paused_until = self._shrunk_at = 0.0
         self._turn = asyncio.Lock()  # whoever holds it is next

@@ -48,7 +48,7 @@ class Asking:
     previous: Previous | None = None
     asked: Callable[[], Iterable[Source]] | None = None
     """Those of the sources whose profiles this process writes; None: all."""
-    sharers: int = 1
+    at_once: int = 1
     """Processes that ask at the same time, each with its share of the server's limits."""
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Asking:
             server = await stack.enter_async_context(
                 Server(llm.base_url, str(llm.model), llm.timeout_seconds, llm.server)
             )
-            lane = Lane(llm.concurrency, llm.deadline_seconds, self.sharers)
+            lane = Lane(llm.concurrency, llm.deadline_seconds, self.at_once)
             desk: Answering = Desk(server, ledger, lane, self.purse, llm.deadline_seconds, self._meter)
             batches = BatchDesk(server, ledger, self.purse, llm.batch_requests, llm.batch_poll_seconds, self._meter)
             self._check_plan(ledger)

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.config.text import ProfileConfig
-from rlmrec_core.parts import WHOLE, Part
 from rlmrec_core.profiling.asking import Asking
 from rlmrec_core.profiling.corpus import SplitLeakage, TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items, extract_users, item_extractor, user_extractor
 from rlmrec_core.profiling.imported import imported_rows
 from rlmrec_core.profiling.plan import Plan
 from rlmrec_core.profiling.previous import Previous
-from rlmrec_core.profiling.result import ProfileResult, Progress
+from rlmrec_core.profiling.result import ProfileResult
 from rlmrec_core.profiling.rows import ProfileRow, rows_of
 from rlmrec_core.profiling.sources import ItemSource, Source, UserSource, item_sources, user_sources
 from rlmrec_core.profiling.writing import Extractor
+from rlmrec_core.shard import WHOLE, Shard, Workplace
 from rlmrec_core.tables import IMPORTED_PROFILES, PROFILES, check
 
 _ROWS = 256  # handed on at a time
@@ -49,64 +49,67 @@ class Summaries(Sequence[str | None]):
 
 
 def profile_items(
-    corpus: TrainCorpus,
-    config: ProfileConfig,
-    *,
-    imported: pa.Table | None,
-    ledger: Path,
-    progress: Progress,
-    account: str = "items",
-    part: Part = WHOLE,
-    ready: pa.Table | None = None,
+    corpus: TrainCorpus, config: ProfileConfig, place: Workplace, imported: pa.Table | None = None
 ) -> ProfileResult:
     """Write one profile per item (RLMRec, section 3.2.2, eq. 13).
 
-    imported: IMPORTED_PROFILES that came with the data, read by the generator of that name. ledger: SQLite file that
-    keeps paid answers; account: the name under which it counts what these cost. progress(done, total) is called now and
-    then. part: the share of the items to write. ready: PROFILES rows, by id, that need not be extracted again.
-    Raises MissingSetting or TemplateError; RunStopped while the result is drained.
+    Args:
+        corpus: The train interactions and the items' texts.
+        config: How profiles are written.
+        place: The ledger, and which shard of the items to write. Its `joined` are PROFILES rows, by id.
+        imported: IMPORTED_PROFILES that came with the data, read by the generator of that name.
+
+    Raises:
+        MissingSetting: A model, its key or its price is not set.
+        TemplateError: The prompt templates cannot be used.
+        RunStopped: A model server ended the run; raised while the result is drained.
     """
-    ids = part.of(corpus.n_items)
+    ids = place.shard.of(corpus.n_items)
     if config.generator == "imported":
         rows: Iterable[ProfileRow] = islice(imported_rows(corpus.item_ids, _given(imported)), ids.start, ids.stop)
     elif config.generator == "extractive":
         options = {"max_words": config.max_words, "seed": config.seed}
-        rows = _with_ready(ready, ids, lambda missing: extract_items(corpus, missing, **options))
+        rows = _completed(place.joined, ids, lambda missing: extract_items(corpus, missing, **options))
     else:
-        asking = asking_about_items(corpus, config, ledger, account, part)
-        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), progress, asking.report)
-    return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), progress)
+        asking = asking_about_items(corpus, config, place.ledger, place.account, place.shard)
+        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), place.progress, asking.report)
+    return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), place.progress)
 
 
 def profile_users(
     corpus: TrainCorpus,
     item_profiles: pa.Table,
     config: ProfileConfig,
-    *,
-    imported: pa.Table | None,
-    ledger: Path,
-    progress: Progress,
-    account: str = "users",
+    place: Workplace,
+    imported: pa.Table | None = None,
     previous: tuple[pa.Table, pa.Table] | None = None,
-    part: Part = WHOLE,
-    ready: pa.Table | None = None,
 ) -> ProfileResult:
     """Write one profile per user from the profiles of their train items and their own reviews (section 3.2.3, eq. 14).
 
-    item_profiles: the table of `profile_items`. previous: profiles of an earlier run and the user_index they belong to;
-    whoever changed less than config.refresh_threshold since keeps theirs. Other arguments and errors as in
-    `profile_items`; SplitLeakage if the item profiles were written from another split.
+    Arguments and errors as in `profile_items`, and:
+
+    Args:
+        corpus: The train interactions and the items' texts.
+        item_profiles: The table of `profile_items`.
+        config: How profiles are written.
+        place: The ledger, and which shard of the users to write.
+        imported: Profiles that came with the data.
+        previous: Profiles of an earlier run and the user_index they belong to; whoever changed less than
+            config.refresh_threshold since keeps theirs.
+
+    Raises:
+        SplitLeakage: The item profiles were written from another split.
     """
-    summaries, ids = summarizations(item_profiles, corpus), part.of(corpus.n_users)
+    summaries, ids = summarizations(item_profiles, corpus), place.shard.of(corpus.n_users)
     if config.generator == "imported":
         rows: Iterable[ProfileRow] = islice(imported_rows(corpus.user_ids, _given(imported)), ids.start, ids.stop)
     elif config.generator == "extractive":
         options = {"max_words": config.max_words, "seed": config.seed}
-        rows = _with_ready(ready, ids, lambda missing: extract_users(corpus, summaries, missing, **options))
+        rows = _completed(place.joined, ids, lambda missing: extract_users(corpus, summaries, missing, **options))
     else:
-        asking = asking_about_users(corpus, summaries, config, ledger, account, previous, part)
-        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), progress, asking.report)
-    return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), progress)
+        asking = asking_about_users(corpus, summaries, config, place.ledger, place.account, previous, place.shard)
+        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), place.progress, asking.report)
+    return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), place.progress)
 
 
 def plan_items(corpus: TrainCorpus, config: ProfileConfig, *, ledger: Path) -> Plan:
@@ -124,7 +127,7 @@ def plan_users(corpus: TrainCorpus, item_profiles: pa.Table | None, config: Prof
 
 
 def asking_about_items(
-    corpus: TrainCorpus, config: ProfileConfig, ledger: Path, account: str, part: Part = WHOLE
+    corpus: TrainCorpus, config: ProfileConfig, ledger: Path, account: str, shard: Shard = WHOLE
 ) -> Asking:
     """What there is to ask a model server about items."""
 
@@ -138,8 +141,10 @@ def asking_about_items(
     def stand_in(source: Source) -> ProfileRow:
         return extractor()(cast(ItemSource, source))
 
-    asked = partial(sources, part.of(corpus.n_items))
-    return Asking(sources, "item", config, ledger, account, _chosen(config, stand_in, part), None, asked, part.at_once)
+    asked = partial(sources, shard.of(corpus.n_items))
+    return Asking(
+        sources, "item", config, ledger, account, _chosen(config, stand_in, shard), None, asked, shard.at_once
+    )
 
 
 def asking_about_users(
@@ -149,7 +154,7 @@ def asking_about_users(
     ledger: Path,
     account: str,
     previous: tuple[pa.Table, pa.Table] | None = None,
-    part: Part = WHOLE,
+    shard: Shard = WHOLE,
 ) -> Asking:
     """What there is to ask a model server about users."""
 
@@ -164,8 +169,10 @@ def asking_about_users(
         return extractor()(cast(UserSource, source))
 
     kept = _previous(previous, corpus.user_ids, config.refresh_threshold) if previous else None
-    asked = partial(sources, part.of(corpus.n_users))
-    return Asking(sources, "user", config, ledger, account, _chosen(config, stand_in, part), kept, asked, part.at_once)
+    asked = partial(sources, shard.of(corpus.n_users))
+    return Asking(
+        sources, "user", config, ledger, account, _chosen(config, stand_in, shard), kept, asked, shard.at_once
+    )
 
 
 def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
@@ -181,9 +188,9 @@ def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
     return Summaries(texts.combine_chunks())
 
 
-def _chosen(config: ProfileConfig, extractor: Extractor, part: Part) -> Extractor | None:
+def _chosen(config: ProfileConfig, extractor: Extractor, shard: Shard) -> Extractor | None:
     """What stands in for the model; who has the whole writes it, since it takes a look at all the texts."""
-    return extractor if config.fallback == "extractive" and part.total == 1 else None
+    return extractor if config.fallback == "extractive" and shard.total == 1 else None
 
 
 def _previous(previous: tuple[pa.Table, pa.Table], ids: pa.Array, threshold: int) -> Previous:
@@ -195,15 +202,15 @@ def _given(imported: pa.Table | None) -> pa.Table:
     return IMPORTED_PROFILES.empty_table() if imported is None else imported
 
 
-def _with_ready(
-    ready: pa.Table | None, ids: range, extract: Callable[[list[int]], Iterator[ProfileRow]]
+def _completed(
+    joined: pa.Table | None, ids: range, extract: Callable[[list[int]], Iterator[ProfileRow]]
 ) -> Iterator[ProfileRow]:
-    """Rows of `ids`, in their order: as they are ready, the others extracted."""
-    if ready is None:
+    """Rows of `ids`, in their order: those that shards have made, and the others extracted."""
+    if joined is None:
         return extract(list(ids))
-    there = set(ready["id"].to_pylist())
+    there = set(joined["id"].to_pylist())
     missing = [one for one in ids if one not in there]
-    return merge(rows_of(ready), extract(missing) if missing else (), key=lambda row: row.id)
+    return merge(rows_of(joined), extract(missing) if missing else (), key=lambda row: row.id)
 
 
 def _chunked(rows: Iterable[ProfileRow]) -> Iterator[list[ProfileRow]]:

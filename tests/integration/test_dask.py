@@ -65,9 +65,9 @@ def test_a_cluster_on_this_machine_writes_the_same_bytes(tmp_path):
     config = tiny(engine={"kind": "dask", "workers": 2, "shards": 3})
     rlmrec(config, StoreConfig(url=str(tmp_path / "dask")))
     assert digests(tmp_path / "dask") == digests(tmp_path / "local")
-    parts = {f"{stage} part {n} of 3" for stage in ("item-profiles", "user-profiles", "embed") for n in (1, 2, 3)}
+    shards = {f"{stage} shard {n} of 3" for stage in ("item-profiles", "user-profiles", "embed") for n in (1, 2, 3)}
     models = {f"train lightgcn {variant} 2023" for variant in ("base", "con", "gen")}
-    assert {(name, "Completed") for name in parts | models} <= task_runs()
+    assert {(name, "Completed") for name in shards | models} <= task_runs()
 
 
 def test_at_an_address_everything_is_asked_once_and_written_the_same(cluster, tmp_path):

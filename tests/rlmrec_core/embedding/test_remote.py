@@ -6,7 +6,7 @@ import pytest
 from rlmrec_core.config.text import EmbedConfig, MissingSetting
 from rlmrec_core.embedding.remote import RemoteEncoder, read_embeddings
 from rlmrec_core.llm.errors import BrokenAnswer, BudgetReached
-from rlmrec_core.parts import Part
+from rlmrec_core.shard import Shard
 from tests.fake_llm import FakeLLM, replies
 from tests.fake_llm.faults import Fault, error
 
@@ -53,11 +53,11 @@ def test_parts_ask_what_the_whole_would_ask(encode, tmp_path):
         alone = [body["input"] for body in server.requests]
         config = EmbedConfig(encoder="openai", model="e", base_url=server.url, batch_tokens=64)
         for number in range(3):
-            encoder = RemoteEncoder(config, tmp_path / "parts.db", sharers=3)
-            assert encoder.encode_part(texts, Part(number, 3), lambda done, total: None) is None
+            encoder = RemoteEncoder(config, tmp_path / "shards.db", at_once=3)
+            assert encoder.encode_shard(texts, Shard(number, 3), lambda done, total: None) is None
             assert encoder.report()["requests"]["calls"]
         asked = [body["input"] for body in server.requests[len(alone) :]]
-        vectors = RemoteEncoder(config, tmp_path / "parts.db").encode(texts, lambda done, total: None).vectors
+        vectors = RemoteEncoder(config, tmp_path / "shards.db").encode(texts, lambda done, total: None).vectors
     assert sorted(asked) == sorted(alone) and server.n_requests == 2 * len(alone)
     assert vectors.any(axis=1).all()
 

@@ -53,7 +53,7 @@ def test_concurrency_doubles_halves_once_per_window_and_then_creeps():
 
 
 def test_those_who_share_an_endpoint_keep_to_its_limits_together():
-    one, lanes = Bucket(), [Lane(32, sharers=4) for _ in range(4)]
+    one, lanes = Bucket(), [Lane(32, at_once=4) for _ in range(4)]
     assert [lane.window for lane in lanes] == [2] * 4
     headers = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "8"}
     one.heard("600", "8", 0.0)

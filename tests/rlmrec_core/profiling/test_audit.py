@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from rlmrec_core.config import ProfileConfig
 from rlmrec_core.embedding.neighbours import neighbours
 from rlmrec_core.profiling import audit, profile_items
 from rlmrec_core.profiling.audit import grounded
+from rlmrec_core.shard import Workplace
 
 
 def test_grounding_is_the_share_of_terms_that_the_source_holds():
@@ -13,7 +16,7 @@ def test_grounding_is_the_share_of_terms_that_the_source_holds():
 
 
 def test_an_audit_of_extractive_profiles(corpus):
-    table = profile_items(corpus, ProfileConfig(), imported=None, ledger=None, progress=lambda *_: None).table
+    table = profile_items(corpus, ProfileConfig(), Workplace(Path("unused.db"))).table
     figures = audit(corpus, "item", table)
     assert figures["profiles"] == 4 and figures["share_none"] == 0.2 and figures["share_double"] == 0.0
     assert figures["grounding"]["p5"] == 1.0  # they are made of their sources

@@ -8,6 +8,7 @@ from rlmrec_core.config import LlmConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
 from rlmrec_core.llm.errors import ServerRefused
 from rlmrec_core.profiling import profile_items, profile_users
+from rlmrec_core.shard import Workplace
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.faults import Fault, error, said
 
@@ -26,7 +27,7 @@ def run(corpus, tmp_path, monkeypatch):
     def go(server, concurrency=1):
         llm = LlmConfig(model="m", base_url=server.url, concurrency=concurrency, timeout_seconds=0.5)
         config = ProfileConfig(generator="llm", domain="books", llm=llm)
-        result = profile_items(corpus, config, imported=None, ledger=ledger, progress=lambda done, total: None)
+        result = profile_items(corpus, config, Workplace(ledger))
         return result if result.table else None
 
     go.ledger = ledger
@@ -62,8 +63,7 @@ def test_users_are_asked_about_from_item_profiles(run, corpus):
     with FakeLLM() as server:
         items = run(server)
         config = ProfileConfig(generator="llm", domain="books", llm=LlmConfig(model="m", base_url=server.url))
-        asked = {"imported": None, "ledger": run.ledger, "progress": lambda done, total: None}
-        users = profile_users(corpus, items.table, config, **asked)
+        users = profile_users(corpus, items.table, config, Workplace(run.ledger))
         assert len(users.table) == 4
     assert users.report["status"] == {"ok": 3, "missing": 1}
     shown = json.dumps(server.requests)
@@ -78,7 +78,7 @@ def test_equal_prompts_are_sent_once(build, monkeypatch, tmp_path):
         llm = LlmConfig(model="m", base_url=server.url, concurrency=4)
         config = ProfileConfig(generator="llm", domain="books", llm=llm)
         corpus = build(edges=[(0, 0, "train", None, None)], items=twins)
-        result = profile_items(corpus, config, imported=None, ledger=tmp_path / "l.db", progress=lambda *_: None)
+        result = profile_items(corpus, config, Workplace(tmp_path / "l.db"))
         assert len(result.table) == 4
     assert len(server.requests) == 1 and result.report["status"] == {"ok": 4}
 
@@ -190,11 +190,11 @@ def test_an_answer_saved_but_not_read_is_not_paid_again(run, monkeypatch):
 def test_key_and_model_are_asked_for_before_any_work(corpus, tmp_path, monkeypatch):
     for name in ("OPENAI_API_KEY", "RLMREC_LLM_MODEL"):
         monkeypatch.delenv(name, raising=False)
-    asked = {"imported": None, "ledger": tmp_path / "l.db", "progress": lambda *_: None}
+    place = Workplace(tmp_path / "l.db")
     with pytest.raises(MissingSetting, match="RLMREC_LLM_MODEL"):
-        profile_items(corpus, ProfileConfig(generator="llm"), **asked)
+        profile_items(corpus, ProfileConfig(generator="llm"), place)
     with pytest.raises(MissingSetting, match="OPENAI_API_KEY"):
-        _ = profile_items(corpus, ProfileConfig(generator="llm", llm=LlmConfig(model="m")), **asked).table
+        _ = profile_items(corpus, ProfileConfig(generator="llm", llm=LlmConfig(model="m")), place).table
 
 
 def test_the_key_is_nowhere_to_be_found(run):

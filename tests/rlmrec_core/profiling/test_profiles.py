@@ -1,27 +1,27 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from rlmrec_core.config import ProfileConfig
-from rlmrec_core.parts import Part
 from rlmrec_core.profiling import SplitLeakage, profile_items, profile_users
+from rlmrec_core.shard import Shard, Workplace
 from rlmrec_core.tables import IMPORTED_PROFILES, PROFILES, check
 
 EXTRACTIVE = ProfileConfig(domain="books")
 IMPORTED = ProfileConfig(domain="books", generator="imported")
 
 
-def quiet(done, total):
-    pass
+HERE = Workplace(Path("unused.db"))
 
 
-def items_of(corpus, config=EXTRACTIVE, imported=None, progress=quiet):
-    return profile_items(corpus, config, imported=imported, ledger=Path("unused.db"), progress=progress)
+def items_of(corpus, config=EXTRACTIVE, imported=None, progress=HERE.progress):
+    return profile_items(corpus, config, replace(HERE, progress=progress), imported)
 
 
 def users_of(corpus, items, config=EXTRACTIVE, imported=None):
-    return profile_users(corpus, items, config, imported=imported, ledger=Path("unused.db"), progress=quiet)
+    return profile_users(corpus, items, config, HERE, imported)
 
 
 def ready(**profiles):
@@ -76,25 +76,23 @@ def test_a_change_of_one_item_changes_its_own_source_alone(build, edges):
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, True, True, True]
 
 
-def test_profiles_put_together_from_parts_are_those_written_in_one_go(corpus):
-    """A part that is not there is written with the rest."""
-    options = {"imported": None, "ledger": Path("unused.db"), "progress": quiet}
+def test_profiles_joined_from_shards_are_those_written_in_one_go(corpus):
+    """A shard that is not there is written with the rest."""
     items = items_of(corpus).table
     users = users_of(corpus, items).table
     for whole, write in (
-        (items, lambda **part: profile_items(corpus, EXTRACTIVE, **options, **part).table),
-        (users, lambda **part: profile_users(corpus, items, EXTRACTIVE, **options, **part).table),
+        (items, lambda **more: profile_items(corpus, EXTRACTIVE, replace(HERE, **more)).table),
+        (users, lambda **more: profile_users(corpus, items, EXTRACTIVE, replace(HERE, **more)).table),
     ):
-        pieces = [write(part=Part(number, 3)) for number in range(3)]
-        assert pa.concat_tables(pieces).equals(whole)
-        for kept in (pieces, pieces[:1] + pieces[2:], pieces[1:2]):
-            assert write(ready=pa.concat_tables(kept)).equals(whole, check_metadata=True)
+        shards = [write(shard=Shard(number, 3)) for number in range(3)]
+        assert pa.concat_tables(shards).equals(whole)
+        for kept in (shards, shards[:1] + shards[2:], shards[1:2]):
+            assert write(joined=pa.concat_tables(kept)).equals(whole, check_metadata=True)
 
 
-def test_rows_that_are_ready_are_not_written_again(corpus):
+def test_rows_that_are_there_are_not_written_again(corpus):
     table = items_of(corpus).table
     told = table.set_column(1, table.schema.field(1), pa.array([f"ready {n}" for n in range(5)]))
-    options = {"imported": None, "ledger": Path("unused.db"), "progress": quiet}
-    again = profile_items(corpus, EXTRACTIVE, **options, ready=told.slice(1, 2)).table["summarization"].to_pylist()
+    again = profile_items(corpus, EXTRACTIVE, replace(HERE, joined=told.slice(1, 2))).table["summarization"].to_pylist()
     was = table["summarization"].to_pylist()
     assert again == [was[0], "ready 1", "ready 2", *was[3:]]

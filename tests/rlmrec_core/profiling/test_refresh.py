@@ -4,11 +4,11 @@ import pytest
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
 from rlmrec_core.profiling import TrainCorpus, plan_items, plan_users, profile_items, profile_users, touched_users
+from rlmrec_core.shard import Workplace
 from tests.fake_llm import FakeLLM
 from tests.rlmrec_core.profiling.conftest import world
 
 N_ITEMS, N_USERS, PER_USER = 1862, 120, 6
-QUIET = {"imported": None, "progress": lambda done, total: None}
 
 
 def tables(changed=()):
@@ -28,11 +28,11 @@ def run(monkeypatch, tmp_path):
         corpus, before = TrainCorpus.build(**parts), server.n_requests
         llm = LlmConfig(model="m", base_url=server.url, concurrency=64)
         config = ProfileConfig(generator="llm", domain="books", llm=llm, refresh_threshold=threshold)
-        ledger = tmp_path / "ledger.sqlite"
-        items = profile_items(corpus, config, ledger=ledger, **QUIET).table
+        place = Workplace(tmp_path / "ledger.sqlite")
+        items = profile_items(corpus, config, place).table
         between = server.n_requests
         earlier = (previous, parts["user_index"]) if previous is not None else None
-        users = profile_users(corpus, items, config, ledger=ledger, previous=earlier, **QUIET).table
+        users = profile_users(corpus, items, config, place, previous=earlier).table
         return items, users, between - before, server.n_requests - between
 
     return go
