@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check audit bench bench-scale bench-ingest bench-llm clean
+.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -33,6 +33,9 @@ check: .venv/installed-dev  ## Check format, style, types and the direction of i
 
 audit: .venv/installed-dev  ## Look for known vulnerabilities in what is installed; says so where it cannot look
 	@$(BIN)/python -m tests.audit
+
+docs: .venv/installed-dev  ## Build the documentation into build/site; a broken link or an unknown name fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "build/site/index.html"
 
 bench: .venv/installed  ## Time every backbone and variant: DATA=folder, PEER=checkout of the authors' code
 	$(BIN)/python -m tests.benchmarks.training $(or $(DATA),../shared/data/rlmrec-amazon-book) \
