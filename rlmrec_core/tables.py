@@ -90,6 +90,8 @@ FILTER_REPORT = pa.schema(
         pa.field("items", pa.int64(), nullable=False),
         pa.field("interactions", pa.int64(), nullable=False),
         pa.field("removed", pa.int64(), nullable=False),
+        # What the step did, where that is not plain from its name and settings.
+        pa.field("note", pa.string()),
     ]
 )
 PROFILES = pa.schema(

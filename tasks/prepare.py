@@ -9,7 +9,7 @@ from tasks import report
 from tasks.card import data_card
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
 
-VERSION = 2
+VERSION = 3
 
 
 @task(name="prepare", **UNCACHED)

@@ -9,7 +9,7 @@ from rlmrec_core.config.section import Section
 
 RawName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads", "steam", "yelp"]
 ReaderName = Literal["sample", "movielens", "tabular", "splits", RawName]
-SplitScope = Literal["global", "per_user", "temporal"]
+SplitScope = Literal["global", "per_user", "temporal", "per_user_temporal"]
 
 PositivePart = Annotated[int, Field(ge=1, le=1000)]
 HeldOutPart = Annotated[int, Field(ge=0, le=1000)]
@@ -75,17 +75,20 @@ class PrepareConfig(Section):
     min_item_chars: int = Field(
         0, ge=0, description="Drop items whose title and description together are shorter, in characters"
     )
-    user_fraction: float = Field(1.0, gt=0, le=1, description="Share of users to keep, drawn at random")
+    user_fraction: float = Field(1.0, gt=0, le=1, description="Share of users to keep, each drawn by its id")
     k_core: int = Field(10, ge=1, description="Every user and item keeps at least this many interactions")
     item_k_core: int | None = Field(None, ge=1, description="Another number for items; none takes k_core")
     cold_users: float = Field(
-        0.0, ge=0, lt=1, description="Share of users to hold out, drawn at random: all they did goes to cold_start"
+        0.0, ge=0, lt=1, description="Share of users to hold out, each drawn by its id: all they did goes to cold_start"
     )
     cold_items: float = Field(0.0, ge=0, lt=1, description="Share of items to hold out in the same way")
-    ratios: tuple[PositivePart, HeldOutPart, HeldOutPart] = Field((3, 1, 1), description="Train : validation : test")
+    ratios: tuple[PositivePart, HeldOutPart, HeldOutPart] = Field(
+        (3, 1, 1), description="Train : validation : test; for scopes without time each interaction's chances"
+    )
     scope: SplitScope = Field(
         "global",
-        description="global: over all interactions (the paper); per_user: within each user; "
-        "temporal: one cut in time, leaving out later users and items that train does not know",
+        description="global: over all interactions (the paper); per_user: the same, with something of each user in "
+        "every part; per_user_temporal: the latest of each user held out; temporal: one cut in time for all. The last "
+        "two leave out later users and items that train does not know",
     )
-    seed: int = Field(2023, ge=0, description="Seed of the user sample and of the split")
+    seed: int = Field(2023, ge=0, description="Seed of the user sample, of what is held out and of the split")

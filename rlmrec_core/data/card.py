@@ -10,10 +10,13 @@ from rlmrec_core.data.texts import Lengths
 from rlmrec_core.tables import HISTOGRAMS, PARTS, STATISTICS
 
 
-def statistics(edges: Edges, review_lengths: Lengths, item_ids: pa.Array, items: ds.Dataset) -> pa.Table:
+def statistics(
+    edges: Edges, review_lengths: Lengths, item_ids: pa.Array, items: ds.Dataset, repairs: int = 0
+) -> pa.Table:
     """Counts, density, degrees, what is known of the interactions and items, and the time range (STATISTICS).
 
-    edges: with dense codes; review_lengths: (n_edges,) in characters; item_ids: of the items kept; items: all of them.
+    edges: with dense codes; review_lengths: (n_edges,) in characters; item_ids: of the items kept; items: all of them;
+    repairs: how many edges are in another part than drawn, so that no user, item or part goes without.
     Times are in seconds since 1970.
     """
     per_user, per_item = np.bincount(edges.user), np.bincount(edges.item)
@@ -25,6 +28,7 @@ def statistics(edges: Edges, review_lengths: Lengths, item_ids: pa.Array, items:
         "interactions": len(edges),
         "density": len(edges) / (n_users * n_items),
         **{part: int((edges.part == index).sum()) for index, part in enumerate(PARTS)},
+        "moved to another part for coverage": repairs,
         **_described("interactions per user", per_user),
         **_described("interactions per item", per_item),
         "interactions with rating": int((~np.isnan(edges.rating)).sum()),

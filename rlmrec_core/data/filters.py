@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from rlmrec_core.config.data import PrepareConfig
+from rlmrec_core.data.draws import Draws, Hashes, below, lowest
 from rlmrec_core.data.edges import NO_TIME, Edges, Ints, Mask, latest_of_duplicates, n_distinct
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.kcore import k_core
@@ -23,13 +24,13 @@ class FilterLog:
     _rows: list[dict[str, object]] = field(default_factory=list)
     _n_last: int = 0
 
-    def record(self, step: str, edges: Edges, way_out: str) -> None:
+    def record(self, step: str, edges: Edges, way_out: str, note: str | None = None) -> None:
         """Add a step. Raises DataError, with the way out, if it left nothing."""
         removed = max(self._n_last - len(edges), 0)
         if not len(edges):
             raise DataError.at(f"step {step!r} removed the last {removed} interactions", way_out)
         counts = {"users": n_distinct(edges.user), "items": n_distinct(edges.item), "interactions": len(edges)}
-        self._rows.append({"step": step, **counts, "removed": removed})
+        self._rows.append({"step": step, **counts, "removed": removed, "note": note})
         self._n_last = len(edges)
 
     def table(self, schema: pa.Schema) -> pa.Table:
@@ -58,27 +59,26 @@ def within_dates(edges: Edges, config: PrepareConfig, log: FilterLog) -> Edges:
     return kept
 
 
-def filtered(
-    edges: Edges, config: PrepareConfig, texts: TextLengths, rng: np.random.Generator, log: FilterLog
-) -> Edges:
+def filtered(edges: Edges, config: PrepareConfig, texts: TextLengths, draws: Draws, log: FilterLog) -> Edges:
     """Rating threshold, minimum text, sample of users, k-core to its fixed point."""
-    for step, (keep, way_out) in _steps(config, texts, rng).items():
+    for step, (keep, way_out) in _steps(config, texts, draws).items():
         edges = edges.take(keep(edges))
         log.record(step, edges, way_out)
     return edges
 
 
-def without_cold(edges: Edges, config: PrepareConfig, rng: np.random.Generator, log: FilterLog) -> tuple[Edges, Edges]:
+def without_cold(edges: Edges, config: PrepareConfig, draws: Draws, log: FilterLog) -> tuple[Edges, Edges]:
     """The edges between users and items that may be learnt from, and those of the users and items held out."""
     if not (config.cold_users or config.cold_items):
         return edges, edges.take(np.zeros(0, np.int64))
-    cold = _of_drawn(edges.user, config.cold_users, rng) | _of_drawn(edges.item, config.cold_items, rng)
+    cold_users = _of_drawn(edges.user, config.cold_users, draws.users("cold"))
+    cold = cold_users | _of_drawn(edges.item, config.cold_items, draws.items("cold"))
     kept = edges.take(~cold)
     log.record("cold start", kept, "lower prepare.cold_users or prepare.cold_items")
     return kept, edges.take(cold)
 
 
-def _steps(config: PrepareConfig, texts: TextLengths, rng: np.random.Generator) -> dict[str, tuple[Filter, str]]:
+def _steps(config: PrepareConfig, texts: TextLengths, draws: Draws) -> dict[str, tuple[Filter, str]]:
     steps: dict[str, tuple[Filter, str]] = {}
     if (least := config.min_rating) is not None:
         steps["min_rating"] = (lambda e: ~(e.rating < least), f"lower prepare.min_rating (now {least:g})")
@@ -90,7 +90,7 @@ def _steps(config: PrepareConfig, texts: TextLengths, rng: np.random.Generator) 
         steps["min_item_chars"] = (lambda e: texts.items()[e.item] >= item_chars, way_out)
     if (share := config.user_fraction) < 1:
         way_out = f"raise prepare.user_fraction (now {share:g})"
-        steps["user_fraction"] = (lambda e: _of_drawn(e.user, share, rng), way_out)
+        steps["user_fraction"] = (lambda e: _of_drawn(e.user, share, draws.users("sample")), way_out)
     k_user, k_item = config.k_core, config.item_k_core or config.k_core
     if max(k_user, k_item) > 1:
         shown = f"{k_user}" if k_user == k_item else f"{k_user}, for items {k_item}"
@@ -98,14 +98,15 @@ def _steps(config: PrepareConfig, texts: TextLengths, rng: np.random.Generator) 
     return steps
 
 
-def _of_drawn(codes: Ints, share: float, rng: np.random.Generator) -> Mask:
-    """True for edges of a random share of the users, or items, that there are; of none where the share is 0."""
-    present = np.unique(codes)
-    chosen = np.zeros(present[-1] + 1, dtype=bool)
-    n_drawn = max(1, round(share * len(present))) if share else 0
-    chosen[rng.choice(present, size=n_drawn, replace=False)] = True
-    drawn: Mask = chosen[codes]
-    return drawn
+def _of_drawn(codes: Ints, share: float, hashes: Hashes) -> Mask:
+    """True for edges of the users, or items, drawn by their hashes with this probability.
+
+    codes: (n_edges,); hashes: one for each code. One is drawn at least; none where the share is 0.
+    """
+    if not share:
+        return np.zeros(len(codes), bool)
+    drawn = below(hashes, share)[codes]
+    return drawn if drawn.any() else lowest(np.zeros(len(codes), np.int8), hashes[codes])
 
 
 def _microseconds(day: date) -> int:

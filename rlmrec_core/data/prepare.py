@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 
 from rlmrec_core.config.data import PrepareConfig
 from rlmrec_core.data import card
+from rlmrec_core.data.draws import Draws
 from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions
 from rlmrec_core.data.filters import FilterLog, deduplicated, filtered, within_dates, without_cold
 from rlmrec_core.data.partition import LEFT_OUT, divide
@@ -44,7 +45,7 @@ def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig) 
     """
     coded = code_interactions(interactions)
     log = FilterLog()
-    chosen, cold = _chosen(coded, TextLengths(interactions, items, coded.item_ids), config, log)
+    chosen, cold, repairs = _chosen(coded, TextLengths(interactions, items, coded.item_ids), config, log)
     user, user_index = _numbered(chosen.user, coded.user_ids, USER_INDEX)
     item, item_index = _numbered(chosen.item, coded.item_ids, ITEM_INDEX)
     edges = replace(chosen, user=user, item=item)
@@ -55,27 +56,31 @@ def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig) 
         "split": (SPLIT, split.batches()),
         "cold_start": (COLD_START, _cold_start(interactions, cold, chosen, coded)),
         **{name: (table.schema, iter(table.to_batches())) for name, table in ready.items()},
-        "statistics": (STATISTICS, _late(lambda: card.statistics(edges, split.review_lengths, item_ids, items))),
+        "statistics": (
+            STATISTICS,
+            _late(lambda: card.statistics(edges, split.review_lengths, item_ids, items, repairs)),
+        ),
         "histograms": (HISTOGRAMS, _late(lambda: card.histograms(edges, split.review_lengths))),
     }
 
 
-def _chosen(coded: CodedInteractions, texts: TextLengths, config: PrepareConfig, log: FilterLog) -> tuple[Edges, Edges]:
-    """The edges to keep, each with its part, and those of users and items held out."""
+def _chosen(
+    coded: CodedInteractions, texts: TextLengths, config: PrepareConfig, log: FilterLog
+) -> tuple[Edges, Edges, int]:
+    """The edges to keep, each with its part; those of users and items held out; how many coverage gave another part."""
     edges = coded.edges
     log.record("read", edges, "the interactions table is empty; check ingest")
     if (edges.part >= 0).all():
         edges = deduplicated(edges, log)
-        return edges, edges.take(np.zeros(0, np.int64))
-    rng = np.random.default_rng(config.seed)
+        return edges, edges.take(np.zeros(0, np.int64)), 0
+    draws = Draws(coded.user_ids, coded.item_ids, config.seed)
     edges = deduplicated(within_dates(edges, config, log), log)
-    edges = filtered(edges, config, texts, rng, log)
-    edges, cold = without_cold(edges, config, rng, log)
-    edges = edges.with_parts(divide(edges, config.scope, config.ratios, rng))
-    if config.scope == "temporal":
-        edges = edges.take(edges.part != LEFT_OUT)
-        log.record("unknown to train", edges, "choose prepare.scope global or per_user")
-    return edges, cold
+    edges = filtered(edges, config, texts, draws, log)
+    edges, cold = without_cold(edges, config, draws, log)
+    division = divide(edges, config.scope, config.ratios, draws.pairs("split", edges.user, edges.item))
+    edges = edges.with_parts(division.parts).take(division.parts != LEFT_OUT)
+    log.record("split", edges, "choose prepare.scope global or per_user", division.note)
+    return edges, cold, division.repairs
 
 
 @dataclass

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rlmrec_core.config import IngestConfig, PrepareConfig
 from rlmrec_core.config.data import SplitScope
 from rlmrec_core.data import DataError, ingest, prepare
+from rlmrec_core.data.draws import Draws, divided
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.tables import PARTS
 from storage import ArtifactStore, StoreConfig
@@ -61,13 +62,14 @@ def test_held_out_text_and_times_never_reach_train(
 
 
 @EVERY_SCOPE
-def test_ratios_within_one_and_everyone_in_train(scope: SplitScope) -> None:
+def test_ratios_and_everyone_in_train(scope: SplitScope) -> None:
     tables = drain(prepare(*sample(), PrepareConfig(k_core=5, scope=scope)))
     split = tables["split"]
-    groups = [split] if scope != "per_user" else [split.filter(pc.equal(split["user"], u)) for u in range(120)]
-    for group in groups:
-        for part, share in zip(PARTS, (0.6, 0.2, 0.2), strict=True):
-            assert abs(part_of(group, part).num_rows - share * group.num_rows) < 1
+    n = tables["filter_report"].slice(tables["filter_report"].num_rows - 2, 1)["interactions"][0].as_py()
+    sizes = {part: part_of(split, part).num_rows for part in PARTS}
+    assert abs(sizes["train"] / n - 0.6) < 0.05
+    if scope != "temporal":
+        assert all(abs(sizes[part] / n - 0.2) < 0.05 for part in PARTS[1:])
     train = part_of(split, "train")
     for side in ("user", "item"):
         assert set(train[side].to_pylist()) == set(range(tables[f"{side}_index"].num_rows))
@@ -86,4 +88,79 @@ def test_the_same_bytes_for_the_same_seed(tmp_path: Path, scope: SplitScope) -> 
     first, again, other = digests("first", 1), digests("again", 1), digests("other", 2)
     assert first == again
     # All times of the sample differ, so a temporal split has nothing to draw.
-    assert (first["split.parquet"] == other["split.parquet"]) == (scope == "temporal")
+    assert (first["split.parquet"] == other["split.parquet"]) == (scope in ("temporal", "per_user_temporal"))
+
+
+EDITS = st.lists(st.tuples(st.sampled_from("+-"), st.sampled_from(["pair", "user", "item"]), st.integers(0, 8)))
+
+
+def edited(pairs: list[tuple[str, str]], edits: list[tuple[str, str, int]], random: Any) -> list[tuple[str, str]]:
+    """Pairs after interactions, users and items have come and gone, in another order and with duplicates."""
+    now = set(pairs)
+    for sign, kind, n in edits:
+        user, item = f"new {n}" if kind == "user" else f"{n}", f"new {n}" if kind == "item" else f"{n % 5}"
+        if sign == "+":
+            several = {"pair": [(user, item)], "user": [(user, f"{i}") for i in range(n)]}
+            now.update(several.get(kind, [(f"{u}", item) for u in range(n)]))
+        else:
+            now = {
+                (u, i)
+                for u, i in now
+                if (u, i) != (user, item) and (kind == "pair" or f"{n}" != {"user": u}.get(kind, i))
+            }
+    rows = sorted(now) + random.sample(sorted(now), len(now) // 3)
+    return random.sample(rows, len(rows))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pair_lists(9, 9, 60),
+    EDITS,
+    st.fixed_dictionaries(
+        {
+            "scope": st.sampled_from(["global", "per_user"]),
+            "k_core": st.integers(1, 3),
+            "ratios": st.sampled_from([(3, 1, 1), (1, 1, 1), (4, 0, 1)]),
+            "user_fraction": st.sampled_from([1.0, 0.7]),
+            "cold_items": st.sampled_from([0.0, 0.2]),
+            "seed": st.integers(0, 9),
+        }
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_a_known_pair_keeps_its_part(
+    pairs: list[tuple[int, int]], edits: list[tuple[str, str, int]], chosen: dict[str, Any], random: Any
+) -> None:
+    before = [(f"{user}", f"{item}") for user, item in pairs]
+    config = PrepareConfig(min_rating=None, **chosen)
+    nights = []
+    for rows in (before, edited(before, edits, random)):
+        try:
+            tables = drain(prepare(interactions(rows), NO_ITEMS, config))
+        except DataError:
+            return  # Nothing was left.
+        user, item = (tables["split"][side].to_numpy() for side in ("user", "item"))
+        user_ids, item_ids = (tables[f"{side}_index"][f"{side}_id"].combine_chunks() for side in ("user", "item"))
+        drawn = divided(Draws(user_ids, item_ids, config.seed).pairs("split", user, item), config.ratios)
+        pairs_now = list(zip(user_ids.take(user).to_pylist(), item_ids.take(item).to_pylist(), strict=True))
+        parts = dict(zip(pairs_now, tables["split"]["part"].to_pylist(), strict=True))
+        repaired = {pair for pair, part in zip(pairs_now, drawn, strict=True) if parts[pair] != PARTS[part]}
+        statistics = dict(zip(*(tables["statistics"][name].to_pylist() for name in ("name", "value")), strict=True))
+        assert statistics["moved to another part for coverage"] == len(repaired)
+        nights.append((parts, repaired))
+    (first, repaired_then), (second, repaired_now) = nights
+    moved = {pair for pair in first.keys() & second.keys() if first[pair] != second[pair]}
+    assert moved <= repaired_then | repaired_now
+
+
+def test_one_added_interaction_of_a_real_set_moves_none(shared_data: Path) -> None:
+    tables = drain(ingest(IngestConfig(reader="movielens", path=str(shared_data / "movielens-small"))).tables)
+    table, items = tables["interactions"], ds.dataset(tables["items"])
+    added = table.slice(0, 1).set_column(1, "item_id", pa.array([table["item_id"][-1].as_py()]))
+    then, now = (
+        drain(prepare(ds.dataset(data), items, PrepareConfig()))["split"].select(["user", "item", "part"])
+        for data in (table, pa.concat_tables([table, added.cast(table.schema)]))
+    )
+    assert set(map(tuple, (row.values() for row in then.to_pylist()))) <= {
+        tuple(row.values()) for row in now.to_pylist()
+    }
