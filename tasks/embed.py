@@ -10,13 +10,14 @@ from prefect import State, task
 
 from rlmrec_core import embedding
 from rlmrec_core.config import EmbedConfig
+from rlmrec_core.config.section import key_fields
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import shards
 from tasks.corpus import train_corpus
 from tasks.profiles import show_costs, workplace
-from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2
 
@@ -24,7 +25,7 @@ VERSION = 2
 def embed_stage(config: EmbedConfig, **refs: ArtifactRef) -> Stage:
     """The stage under resolved settings, with its inputs by their roles."""
     inputs = {name: ref.key for name, ref in refs.items()}
-    return Stage("embed", VERSION, ("items", "users"), relevant(config), inputs)
+    return Stage("embed", VERSION, ("items", "users"), key_fields(config), inputs)
 
 
 @task(name="embed", **UNCACHED)

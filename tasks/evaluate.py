@@ -6,11 +6,12 @@ from prefect import State, task
 
 from rlmrec_core import ranking
 from rlmrec_core.config import EvaluateConfig
+from rlmrec_core.config.section import key_fields
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import comparison, mean_over_seeds
 from tasks.models import load_split, load_vectors, model_name, role_of, semantic_of
-from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 3
 
@@ -22,7 +23,7 @@ def evaluate(
     """All-rank metrics on validation and test."""
     artifacts = ArtifactStore.open(store)
     inputs = {"prepare": prepare.key} | {role_of(model_name(artifacts, model)): model.key for model in models}
-    stage = Stage("evaluate", VERSION, ("metrics",), relevant(config), inputs)
+    stage = Stage("evaluate", VERSION, ("metrics",), key_fields(config), inputs)
 
     def write(out: ArtifactWriter) -> None:
         vectors = {model_name(artifacts, model): load_vectors(artifacts, model) for model in models}

@@ -7,9 +7,10 @@ from prefect import State, task
 
 from rlmrec_core import data
 from rlmrec_core.config import IngestConfig
+from rlmrec_core.config.section import key_fields
 from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2
 
@@ -18,7 +19,7 @@ VERSION = 2
 def ingest(config: IngestConfig, store: StoreConfig, force: bool = False) -> StageResult | State[StageResult]:
     """Interactions, items and imported profiles; keyed by the digests of the raw files."""
     artifacts = ArtifactStore.open(store)
-    stage = Stage("ingest", VERSION, ("interactions",), relevant(config), source_digests(config))
+    stage = Stage("ingest", VERSION, ("interactions",), key_fields(config), source_digests(config))
 
     def write(out: ArtifactWriter) -> None:
         ingested = data.ingest(config)

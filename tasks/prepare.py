@@ -4,10 +4,11 @@ from prefect import State, task
 
 from rlmrec_core import data
 from rlmrec_core.config import PrepareConfig
+from rlmrec_core.config.section import key_fields
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.card import data_card
-from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 3
 
@@ -18,7 +19,7 @@ def prepare(
 ) -> StageResult | State[StageResult]:
     """The split, what was held out, both indices, and the data card."""
     artifacts = ArtifactStore.open(store)
-    stage = Stage("prepare", VERSION, ("split",), relevant(config), {"ingest": ingest.key})
+    stage = Stage("prepare", VERSION, ("split",), key_fields(config), {"ingest": ingest.key})
 
     def write(out: ArtifactWriter) -> None:
         tables = data.prepare(artifacts.dataset(ingest, "interactions"), artifacts.dataset(ingest, "items"), config)

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from rlmrec_core.config import ProfileConfig
+from rlmrec_core.config.section import key_fields
 from rlmrec_core.profiling import ProfileResult, prompt_digest
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
 from tasks import report, shards
-from tasks.stage import Stage, StageResult, relevant
+from tasks.stage import Stage, StageResult
 
 Side = Literal["item", "user"]
 
@@ -27,7 +28,7 @@ def profile_stage(side: Side, version: int, config: ProfileConfig, inputs: Mappi
 
 def profile_settings(side: Side, config: ProfileConfig) -> dict[str, Any]:
     """What one side's profiles depend on besides their inputs."""
-    return {**relevant(config), "prompts": prompt_digest(config, side)}
+    return {**key_fields(config), "prompts": prompt_digest(config, side)}
 
 
 def run_profiles(

@@ -5,6 +5,7 @@ import pyarrow as pa
 from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
+from rlmrec_core.config.section import key_fields
 from rlmrec_core.ranking import ModelName
 from rlmrec_core.ranking.top_k import PADDING, Ranking, top_k
 from rlmrec_core.tables import RECOMMENDATIONS
@@ -12,7 +13,7 @@ from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import best_model
 from tasks.models import load_split, load_vectors, role_of
-from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
 
@@ -26,7 +27,7 @@ def recommend(
     chosen = best_model(artifacts.table(evaluate, "metrics"), config.variant)
     model = ArtifactRef("train", artifacts.manifest(evaluate).content.inputs[role_of(chosen)], artifacts.url)
     inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
-    stage = Stage("recommend", VERSION, ("recommendations",), relevant(config), inputs)
+    stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
     def write(out: ArtifactWriter) -> None:
         split, vectors = load_split(artifacts, prepare), load_vectors(artifacts, model)

@@ -8,8 +8,6 @@ from typing import Any, Literal
 from prefect import State
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
-from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, artifact_key
 
@@ -59,6 +57,7 @@ class Stage:
     tables: tuple[str, ...]
     """The tables whose rows are counted in reports."""
     config: Mapping[str, Any]
+    """The settings that its bytes depend on, without those at their default: `key_fields`."""
     inputs: Mapping[str, str]
     labels: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,16 +90,6 @@ class Stage:
         rows = sum(manifest.content.files[f"{name}.parquet"].rows or 0 for name in self.tables)
         unfinished = manifest.content.config.get("unfinished")
         return StageResult(ref, status, seconds, rows, manifest.bytes, self.labels, unfinished, self.key)
-
-
-def relevant(settings: BaseModel) -> dict[str, Any]:
-    """The settings that an artifact depends on, as plain JSON: all but those its sections name KEYLESS."""
-    keyless: frozenset[str] = getattr(settings, "KEYLESS", frozenset())
-    return {
-        name: relevant(value) if isinstance(value, BaseModel) else to_jsonable_python(value)
-        for name, value in settings
-        if name not in keyless
-    }
 
 
 def as_state(result: StageResult) -> State[StageResult]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from prefect import State, task
 
 from rlmrec_core.config import TrainConfig
+from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.graph import STOPPING_METRIC, EpochRecord, FitResult, fit
 from rlmrec_core.ranking import ModelName
@@ -15,7 +16,7 @@ from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.models import load_semantic, load_split
-from tasks.stage import UNCACHED, Stage, StageResult, as_state, relevant
+from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
 _CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
@@ -43,7 +44,7 @@ def train(
     artifacts = ArtifactStore.open(store)
     inputs = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {})
     labels = {name: getattr(settings, name) for name in ModelName._fields}
-    stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), relevant(settings), inputs, labels)
+    stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(settings), inputs, labels)
 
     def write(out: ArtifactWriter) -> None:
         checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"

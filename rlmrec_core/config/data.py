@@ -1,11 +1,11 @@
 """Settings of the stages that read and divide interactions: ingest and prepare."""
 
 from datetime import date
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rlmrec_core.config.section import Section
+from rlmrec_core.config.section import NOT_IN_KEY, Section
 
 RawName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads", "steam", "yelp"]
 ReaderName = Literal["sample", "movielens", "tabular", "splits", RawName]
@@ -33,11 +33,11 @@ class ColumnMapping(Section):
 class IngestConfig(Section):
     """Where raw data comes from."""
 
-    # The digests of the files enter the key; where they lie does not matter.
-    KEYLESS: ClassVar[frozenset[str]] = frozenset({"path"})
-
     reader: ReaderName = Field("sample", description="Format of the raw data; sample needs no files")
-    path: str | None = Field(None, description="Folder of the raw files (for tabular: the folder of its two tables)")
+    # The digests of the files enter the key; where they lie does not matter.
+    path: Annotated[str | None, NOT_IN_KEY] = Field(
+        None, description="Folder of the raw files (for tabular: the folder of its two tables)"
+    )
     interactions_file: str | None = Field(
         None,
         description="Name or glob pattern of the interactions, for tabular and the raw releases of reviews; "

@@ -1,9 +1,51 @@
-"""The base of every settings section."""
+"""The base of every settings section, and which of its fields an artifact depends on."""
+
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_jsonable_python
 
 
 class Section(BaseModel):
     """Frozen settings of one stage; an unknown field is an error, so that a typing slip never passes silently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NotInKey:
+    """The type of `NOT_IN_KEY`."""
+
+
+NOT_IN_KEY: Final = NotInKey()
+"""Marks a field that no artifact's bytes depend on: `timeout: Annotated[float, NOT_IN_KEY] = Field(60.0)`."""
+
+
+def key_fields(settings: BaseModel) -> dict[str, Any]:
+    """The part of `settings` that enters an artifact's key, as plain JSON.
+
+    Left out are fields marked NOT_IN_KEY, and fields at their default, also those of sections within: a field that is
+    added later changes no key. Whoever changes a default raises the version of the stages that read it.
+    """
+    return {
+        name: _plain(value)
+        for name, value in settings
+        if (field := type(settings).model_fields[name])
+        and not any(isinstance(mark, NotInKey) for mark in field.metadata)
+        and (field.is_required() or not _same(value, field.get_default(call_default_factory=True)))
+    }
+
+
+def _same(value: Any, default: Any) -> bool:
+    sections = {type(side) for side in (value, default) if isinstance(side, BaseModel)}
+    return len(sections) < 2 and bool(_plain(value) == _plain(default))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return key_fields(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    return to_jsonable_python(value)

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from rlmrec_core.config.section import Section
+from rlmrec_core.config.section import NOT_IN_KEY, Section
 from rlmrec_core.llm.capabilities import ServerKind
 
 Domain = Literal["books", "businesses", "games", "movies", "generic"]
@@ -21,38 +21,43 @@ class MissingSetting(ValueError):
 class LlmConfig(Section):
     """An OpenAI-compatible chat server. The key comes from the environment variable OPENAI_API_KEY, never from here."""
 
-    KEYLESS: ClassVar[frozenset[str]] = frozenset(
-        {
-            "server", "mode", "concurrency", "timeout_seconds", "deadline_seconds",
-            "budget_usd", "approve_above_usd", "price_in", "price_out", "batch_requests", "batch_poll_seconds",
-        }
-    )  # fmt: skip
-
     model: str | None = Field(None, description="Model name; none takes RLMREC_LLM_MODEL from the environment")
     base_url: str | None = Field(None, description="Server address; none takes OPENAI_BASE_URL, else OpenAI itself")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature")
     max_output_tokens: int = Field(400, ge=16, le=16_000, description="Cap on the answer, in tokens")
-    server: ServerKind = Field("auto", description="What kind of server it is; auto finds out by asking")
-    mode: Literal["online", "batch"] = Field(
+    server: Annotated[ServerKind, NOT_IN_KEY] = Field(
+        "auto", description="What kind of server it is; auto finds out by asking"
+    )
+    mode: Annotated[Literal["online", "batch"], NOT_IN_KEY] = Field(
         "online", description="batch uses the batch endpoint: up to a day, about half the price"
     )
-    concurrency: int = Field(32, ge=1, le=512, description="Most requests in flight at once; a server may allow fewer")
-    timeout_seconds: float = Field(60.0, gt=0, description="Time allowed for one answer, in seconds")
-    deadline_seconds: float = Field(
+    concurrency: Annotated[int, NOT_IN_KEY] = Field(
+        32, ge=1, le=512, description="Most requests in flight at once; a server may allow fewer"
+    )
+    timeout_seconds: Annotated[float, NOT_IN_KEY] = Field(
+        60.0, gt=0, description="Time allowed for one answer, in seconds"
+    )
+    deadline_seconds: Annotated[float, NOT_IN_KEY] = Field(
         900.0, gt=0, description="Time allowed for one request with all its waiting and retries, in seconds"
     )
-    budget_usd: float | None = Field(
+    budget_usd: Annotated[float | None, NOT_IN_KEY] = Field(
         None, ge=0, description="Most that this stage's artifact may cost, interrupted runs included, in US dollars"
     )
-    approve_above_usd: float | None = Field(
+    approve_above_usd: Annotated[float | None, NOT_IN_KEY] = Field(
         None, ge=0, description="A run whose plan may cost more pauses until somebody approves it in the UI"
     )
-    price_in: float | None = Field(
+    price_in: Annotated[float | None, NOT_IN_KEY] = Field(
         None, ge=0, description="US dollars per million tokens read; none uses the price table"
     )
-    price_out: float | None = Field(None, ge=0, description="US dollars per million tokens written")
-    batch_requests: int = Field(20_000, ge=1, le=50_000, description="mode batch: most requests in one batch")
-    batch_poll_seconds: float = Field(30.0, gt=0, description="mode batch: time between two looks, in seconds")
+    price_out: Annotated[float | None, NOT_IN_KEY] = Field(
+        None, ge=0, description="US dollars per million tokens written"
+    )
+    batch_requests: Annotated[int, NOT_IN_KEY] = Field(
+        20_000, ge=1, le=50_000, description="mode batch: most requests in one batch"
+    )
+    batch_poll_seconds: Annotated[float, NOT_IN_KEY] = Field(
+        30.0, gt=0, description="mode batch: time between two looks, in seconds"
+    )
 
     def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
         """These settings with model and address taken from the environment where they are left open.
@@ -68,14 +73,14 @@ class LlmConfig(Section):
 class ProfileConfig(Section):
     """How the profiles of one side, items or users, are written (RLMRec, section 3.2, eq. 13 and 14)."""
 
-    # The templates enter the key by their digest, wherever they lie.
-    KEYLESS: ClassVar[frozenset[str]] = frozenset({"prompts_dir"})
-
     generator: GeneratorName = Field(
         "extractive", description="extractive needs no key; llm asks a server; imported takes ready ones"
     )
     domain: Domain = Field("generic", description="Which folder of prompt templates to use")
-    prompts_dir: str | None = Field(None, description="Folder of your own templates; none takes the ones shipped")
+    # The templates enter the key by their digest, wherever they lie.
+    prompts_dir: Annotated[str | None, NOT_IN_KEY] = Field(
+        None, description="Folder of your own templates; none takes the ones shipped"
+    )
     max_reviews: int = Field(
         10, ge=1, le=100, description="llm: reviews (items) or interactions (users) sampled into one prompt"
     )
@@ -106,8 +111,6 @@ class ProfileConfig(Section):
 class EmbedConfig(Section):
     """How profiles become semantic vectors (RLMRec, section 3.2)."""
 
-    KEYLESS: ClassVar[frozenset[str]] = frozenset({"server", "concurrency", "budget_usd", "price_in"})
-
     encoder: Literal["minilm", "sentence-transformers", "openai"] = Field(
         "minilm", description="minilm runs offline on the CPU"
     )
@@ -115,12 +118,14 @@ class EmbedConfig(Section):
     base_url: str | None = Field(
         None, description="openai: server address; none takes OPENAI_BASE_URL, else OpenAI itself"
     )
-    server: ServerKind = Field("auto", description="openai: what kind of server it is")
-    concurrency: int = Field(4, ge=1, le=128, description="openai: most requests in flight at once")
-    budget_usd: float | None = Field(
+    server: Annotated[ServerKind, NOT_IN_KEY] = Field("auto", description="openai: what kind of server it is")
+    concurrency: Annotated[int, NOT_IN_KEY] = Field(
+        4, ge=1, le=128, description="openai: most requests in flight at once"
+    )
+    budget_usd: Annotated[float | None, NOT_IN_KEY] = Field(
         None, ge=0, description="openai: most that the vectors may cost, interrupted runs included, in US dollars"
     )
-    price_in: float | None = Field(
+    price_in: Annotated[float | None, NOT_IN_KEY] = Field(
         None, ge=0, description="openai: US dollars per million tokens; none uses the price table"
     )
     embed_source: EmbedSource = Field(

@@ -1,12 +1,10 @@
 import threading
 from pathlib import Path
-from typing import ClassVar
 
 import pyarrow as pa
 import pytest
 
-from rlmrec_core.config.section import Section
-from tasks.stage import Stage, as_state, relevant
+from tasks.stage import Stage, as_state
 
 
 class Counting:
@@ -97,16 +95,3 @@ def test_a_hit_is_shown_as_cached_and_both_say_what_they_took(artifacts):
     assert [state.name for state in states] == ["Completed", "Cached"]
     assert [state.result() for state in states] == [computed, hit]
     assert "computed in" in states[0].message and "hit in" in states[1].message and "3 rows" in states[1].message
-
-
-def test_settings_that_do_not_matter_stay_out_of_the_key():
-    class Inner(Section):
-        KEYLESS: ClassVar[frozenset[str]] = frozenset({"timeout"})
-        model: str = "m"
-        timeout: float = 1.0
-
-    class Outer(Section):
-        ks: tuple[int, ...] = (5, 10)
-        inner: Inner = Inner()
-
-    assert relevant(Outer()) == {"ks": [5, 10], "inner": {"model": "m"}}
