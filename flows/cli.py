@@ -14,15 +14,29 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from flows.artifacts import app as artifacts_app
 from flows.download import download
-from flows.services import Home, ServiceError
-from rlmrec_core.config import PipelineConfig, load_config
-from storage import ArtifactStore, StoreConfig, StoreError
+from flows.faults import explain, is_known, record
+from flows.services import Home, without_proxy
+from rlmrec_core.config import PipelineConfig, SettingsError, load_config
+from storage import ArtifactStore, StoreConfig
+
+
+class _Commands(TyperGroup):
+    """The commands; whatever goes wrong in one of them ends in one line and an exit status."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        with _ending_well():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
-    help="RLMRec as a pipeline: raw data in, recommendations out.", no_args_is_help=True, pretty_exceptions_enable=False
+    cls=_Commands,
+    help="RLMRec as a pipeline: raw data in, recommendations out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 app.add_typer(artifacts_app, name="artifacts")
 app.command()(download)
@@ -37,7 +51,7 @@ def up(store: StoreOption = "artifacts") -> None:
     home = _settle(store)
     from flows.launch import everything
 
-    with _ending_well(), everything(home, console.print, lasting=True) as running:
+    with everything(home, console.print, lasting=True) as running:
         if not running.server:
             console.print(f"already up: {running.ui}")
             return
@@ -65,9 +79,7 @@ def run(
     from flows.runs import run_pipeline
 
     address = _absolute(store)
-    with _ending_well():
-        completed = run_pipeline(home, chosen, StoreConfig(url=address), force, console)
-    if not completed:
+    if not run_pipeline(home, chosen, StoreConfig(url=address), force, console):
         raise typer.Exit(1)
     _show_results(address)
 
@@ -87,8 +99,7 @@ def plan(
     _settle(store)
     from tasks.planning import plan_by_hand
 
-    with _ending_well():
-        rows = plan_by_hand(chosen, StoreConfig(url=_absolute(store)))
+    rows = plan_by_hand(chosen, StoreConfig(url=_absolute(store)))
     for row in rows:
         table = Table(row["side"], "")
         for name, value in row.items():
@@ -102,13 +113,7 @@ def settings(file: Path | None, dataset: str | None, data: Path | None, assignme
     overrides: dict[str, Any] = reduce(_with, map(_assignment, assignments), {})
     if data:
         overrides = _with(overrides, (["ingest", "path"], str(data)))
-    try:
-        return _from_here(load_config(file, dataset, overrides))
-    except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise typer.BadParameter("these settings cannot be used:\n" + "\n".join(faults)) from None
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from None
+    return _from_here(load_config(file, dataset, overrides))
 
 
 def _from_here(config: PipelineConfig) -> PipelineConfig:
@@ -123,7 +128,7 @@ def _assignment(text: str) -> tuple[list[str], Any]:
     """`section.field=value` taken apart; the value as TOML, or as the bare text it is."""
     name, equals, value = text.partition("=")
     if not equals or "." not in name:
-        raise typer.BadParameter(f"--set {text!r}: expected SECTION.FIELD=VALUE, such as train.max_epochs=50")
+        raise SettingsError(f"--set {name!r}: expected SECTION.FIELD=VALUE, such as train.max_epochs=50")
     try:
         return name.split("."), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -132,17 +137,20 @@ def _assignment(text: str) -> tuple[list[str], Any]:
 
 def _with(tree: dict[str, Any], assignment: tuple[list[str], Any]) -> dict[str, Any]:
     (head, *rest), value = assignment
-    return tree | {head: _with(tree.get(head, {}), (rest, value)) if rest else value}
+    inner = tree.get(head, {})
+    return tree | {head: _with(inner if isinstance(inner, dict) else {}, (rest, value)) if rest else value}
 
 
 def _absolute(store: str) -> str:
+    StoreConfig(url=store)  # refuses an address that holds a password
     return store if "://" in store else str(Path(store).resolve())
 
 
 def _settle(store: str) -> Home:
     """The project's home, entered before Prefect is imported: at import it already makes its own folder."""
-    home = Home.beside(store)
     os.environ["RLMREC_STORE"] = _absolute(store)  # for the worker, whose runs name no other
+    home = Home.beside(store)
+    os.environ.update(without_proxy(os.environ))
     if "PREFECT_API_URL" in os.environ:
         return home  # the user's own server, with the user's own settings
     environment = home.environment()
@@ -163,14 +171,25 @@ def _ending_well() -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("ended")
         raise typer.Exit(130) from None
-    except (ServiceError, StoreError, LookupError) as error:
-        console.print(f"error: {error}", markup=False)
-        raise typer.Exit(1) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("typer", "click"):  # an exit, or a wrong option
+            raise
+        console.print(f"error: {explain(error)}", markup=False)
+        if not isinstance(error, SettingsError):
+            log = _log_file()
+            record(error, log)
+            if not is_known(error):
+                console.print(f"this should have been a clearer message; the traceback is in {log}", markup=False)
+        raise typer.Exit(2 if isinstance(error, SettingsError | ValidationError) else 1) from None
+
+
+def _log_file() -> Path:
+    """Where this process writes the tracebacks that it does not show."""
+    return Path(os.environ.get("PREFECT_HOME", ".rlmrec/prefect")).parent / "logs" / "command.log"
 
 
 def _show_results(store: str) -> None:
-    artifacts = ArtifactStore.open(StoreConfig(url=store))
-    last_run = artifacts.read_json("last-run.json")
+    last_run = ArtifactStore.open(StoreConfig(url=store)).read_json("last-run.json")
     console.print(_metrics_table(last_run["metrics"]))
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
     console.print(f"all artifacts:   {store}   (rlmrec artifacts list)", markup=False)

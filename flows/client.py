@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
+from flows.faults import ENGINES
 from flows.services import POOL
 from tasks.report import LOGGER
 
@@ -118,4 +119,6 @@ def _page(client: SyncPrefectClient, run_id: UUID, seen: Counter[UUID]) -> list[
 
 
 def _is_ours(line: Log) -> bool:
-    return line.name.endswith(f".{LOGGER}") or line.level >= logging.WARNING
+    # The engines' own errors are those of the final state, which is shown, with tracebacks around them.
+    from_engine = line.name in ENGINES and line.level >= logging.ERROR
+    return line.name.endswith(f".{LOGGER}") or (line.level >= logging.WARNING and not from_engine)

@@ -5,11 +5,10 @@ from contextlib import suppress
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import ObjectNotFound
-from pydantic import ValidationError
 
 from flows import stages
 from rlmrec_core.config import PipelineConfig
-from storage import ArtifactStore, StoreConfig
+from storage import ArtifactStore, StoreConfig, StoreError
 from tasks.summary import last_config
 
 
@@ -28,5 +27,5 @@ def fill_forms(client: SyncPrefectClient, config: PipelineConfig, store: StoreCo
 def refill_forms(client: SyncPrefectClient) -> None:
     """Fill the forms again, which a deploy has emptied, from what the worker's store remembers."""
     store = StoreConfig()
-    with suppress(ValidationError):  # remembered by a version with other settings
+    with suppress(StoreError):  # damaged, or remembered by a version with other settings
         fill_forms(client, last_config(ArtifactStore.open(store)), store)

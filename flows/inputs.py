@@ -36,7 +36,9 @@ def remember(artifacts: ArtifactStore, refs: list[ArtifactRef]) -> None:
 
 def noted_keys(artifacts: ArtifactStore, stage: str) -> list[str]:
     """Keys of what the stage made or found in its last run, whether or not it is still there."""
-    keys: list[str] = artifacts.read_json(_note(stage)) or []
+    keys = artifacts.read_json(_note(stage)) or []
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise StoreError(f"{_note(stage)} in {artifacts.url} is damaged: {_way_out(stage)}")
     return keys
 
 

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import Log
 from rich.console import Console
 
 from flows.client import cancel, connect, follow, submit
+from flows.faults import of_state
 from flows.launch import Running, everything
 from flows.services import Home, ServiceError
 from rlmrec_core.config import PipelineConfig
@@ -33,7 +34,10 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
         finally:
             if running.server and running.server.alive:
                 cancel(client, flow_run)
-    console.print(f"run {flow_run.name}: {state.name}" + (f": {state.message}" if state.message else ""), markup=False)
+    console.print(f"run {flow_run.name}: {state.name}", markup=False)
+    if not state.is_completed():
+        console.print(f"error: {of_state(state.message or 'no reason was given')}", markup=False)
+        console.print(f"more: {running.ui}/runs/flow-run/{flow_run.id} or {home.state / 'logs'}", markup=False)
     return state.is_completed()
 
 

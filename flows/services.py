@@ -29,6 +29,7 @@ _FOREIGN = {
     "PREFECT_PROFILE",
     "PREFECT_SERVER_API_AUTH_STRING",
 }
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _START_SECONDS = 300.0
 _STOP_SECONDS = 15.0
 
@@ -56,18 +57,29 @@ class Home:
     def environment(self) -> dict[str, str]:
         """Variables for every process of the project: files in its own folder, nothing sent anywhere."""
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        return inherited | {
-            "RLMREC_HOME": str(self.project),
-            "PREFECT_HOME": str(self.state / "prefect"),
-            "MPLCONFIGDIR": str(self.state / "matplotlib"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_UI_V2_ENABLED": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            # A busy machine is slow, not broken: without these, requests fail after ten seconds.
-            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
-            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
-        }
+        return (
+            inherited
+            | without_proxy(inherited)
+            | {
+                "RLMREC_HOME": str(self.project),
+                "PREFECT_HOME": str(self.state / "prefect"),
+                "MPLCONFIGDIR": str(self.state / "matplotlib"),
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "DO_NOT_TRACK": "1",
+                "PREFECT_SERVER_UI_V2_ENABLED": "false",
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+                # A busy machine is slow, not broken: without these, requests fail after ten seconds.
+                "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+                "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+            }
+        )
+
+
+def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that keep calls to this machine from a proxy, which could not pass them on."""
+    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = ",".join(dict.fromkeys([host for host in given.split(",") if host] + list(_LOOPBACK)))
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 @contextmanager

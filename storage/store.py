@@ -206,12 +206,14 @@ class ArtifactStore:
         return path
 
     def read_json(self, name: str) -> Any:
-        """A JSON file at the store's root, or None if there is none."""
+        """A JSON file at the store's root, or None if there is none. Raises StoreError if it is damaged."""
         try:
             with explained(f"read {name} in {self.url}"):
                 return json.loads(self._fs.cat_file(f"{self._root}/{checked_file(name)}"))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise StoreError(f"{name} in {self.url} is damaged ({error}): remove it and run again") from None
 
     def _path(self, ref: ArtifactRef, name: str = "") -> str:
         folder = f"{self._root}/{checked_stage(ref.stage)}/{checked_key(ref.key)}"

@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from rlmrec_core.config import PipelineConfig
-from storage import ArtifactStore, StoreConfig
+from rlmrec_core.config.faults import settings_error
+from storage import ArtifactStore, StoreConfig, StoreError
 from tasks import report
 from tasks.metrics import comparison, mean_over_seeds
 from tasks.stage import StageResult
@@ -59,9 +62,18 @@ def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> di
 
 
 def last_config(artifacts: ArtifactStore) -> PipelineConfig:
-    """The settings of the last run that went through every stage; the defaults, which run the sample, before any."""
+    """The settings of the last run that went through every stage; the defaults, which run the sample, before any.
+
+    Raises StoreError if they cannot be read, or were written by a version with other settings.
+    """
     run = artifacts.read_json(LAST_RUN) or {}
-    return PipelineConfig.model_validate(run.get("config", {}))
+    try:
+        return PipelineConfig.model_validate(run.get("config", {}) if isinstance(run, dict) else run)
+    except ValidationError as error:
+        faults = settings_error(error, PipelineConfig)
+        raise StoreError(
+            f"the settings in {LAST_RUN} in {artifacts.url} cannot be used ({faults}): run the full pipeline again"
+        ) from None
 
 
 def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from rlmrec_core.config.data import ColumnMapping, IngestConfig, PrepareConfig
 from rlmrec_core.config.engine import EngineConfig
+from rlmrec_core.config.faults import SettingsError
 from rlmrec_core.config.pipeline import PipelineConfig, dataset_preset, load_config
 from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
 from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
@@ -17,6 +18,7 @@ __all__ = [
     "PrepareConfig",
     "ProfileConfig",
     "RecommendConfig",
+    "SettingsError",
     "TrainConfig",
     "dataset_preset",
     "load_config",

@@ -1,14 +1,17 @@
 """The whole pipeline's settings, its presets per data set, and the reader of a config file."""
 
+import codecs
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from rlmrec_core.config.data import IngestConfig, PrepareConfig
 from rlmrec_core.config.engine import EngineConfig
+from rlmrec_core.config.faults import SettingsError, quoted, settings_error
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
 from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
@@ -102,9 +105,12 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 def dataset_preset(name: str) -> dict[str, Any]:
-    """The settings of a known data set, as overrides of `PipelineConfig`'s defaults. Raises ValueError on others."""
-    if name not in get_args(DatasetName):
-        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(get_args(DatasetName))}")
+    """The settings of a known data set, as overrides of `PipelineConfig`'s defaults. Raises SettingsError on others."""
+    known = get_args(DatasetName)
+    if name not in known:
+        near = get_close_matches(str(name), known, 1, 0.5)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise SettingsError(f"unknown data set {quoted('dataset', name)}: {meant}choose one of {', '.join(known)}")
     return _PRESETS[name]
 
 
@@ -114,12 +120,32 @@ def load_config(
     """Merge, later wins: defaults, data-set preset, TOML file, overrides.
 
     The file's top-level key `dataset` names the preset when the argument does not.
-    Raises FileNotFoundError, tomllib.TOMLDecodeError, ValueError (unknown data set) or pydantic.ValidationError.
+    Raises SettingsError, which says in words what is wrong, and where.
     """
-    from_file = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
+    from_file = _read_toml(file) if file else {}
     named = from_file.pop("dataset", None)
     merged = _merge(_merge(dataset_preset(dataset or named or "sample"), from_file), overrides or {})
-    return PipelineConfig.model_validate(_merge(PipelineConfig().model_dump(), merged))
+    try:
+        return PipelineConfig.model_validate(_merge(PipelineConfig().model_dump(), merged))
+    except ValidationError as error:
+        raise settings_error(error, PipelineConfig) from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SettingsError(f"{file} is UTF-16 text: save it as UTF-8")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{file}, line {line}: this is not UTF-8 text; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        hint = "; in 'single quotes' a backslash stands for itself" if "\\" in str(error) else ""
+        raise SettingsError(f"{file} is no valid TOML: {error}{hint}") from None
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

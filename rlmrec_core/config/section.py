@@ -1,16 +1,27 @@
 """The base of every settings section, and which of its fields an artifact depends on."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import to_jsonable_python
 
 
 class Section(BaseModel):
-    """Frozen settings of one stage; an unknown field is an error, so that a typing slip never passes silently."""
+    """Frozen settings of one stage; an unknown field is an error, so that a typing slip never passes silently.
+
+    The text "none" empties a field that may be empty: neither TOML nor a command line has another word for it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_nothing(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        empty = {name for name, value in values.items() if isinstance(value, str) and value.lower() == "none"}
+        return {name: None if name in empty and _may_be_none(cls, name) else value for name, value in values.items()}
 
 
 class NotInKey:
@@ -49,3 +60,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(inner) for inner in value]
     return to_jsonable_python(value)
+
+
+def _may_be_none(section: type[BaseModel], name: str) -> bool:
+    field = section.model_fields.get(name)
+    return field is not None and type(None) in get_args(field.annotation)

@@ -46,15 +46,67 @@ def test_the_folder_of_the_data_is_made_absolute(tmp_path, monkeypatch):
         (["--set", "train.max_epochs"], "expected SECTION.FIELD=VALUE"),
         (["--set", "max_epochs=3"], "expected SECTION.FIELD=VALUE"),
         (["--set", "train.max_epoch=3"], "train.max_epoch"),
-        (["--set", "train.max_epochs=-1"], "train.max_epochs"),
         (["--dataset", "netflix"], "unknown data set"),
+        (["--set", "train.max_epochs=-1"], "train.max_epochs"),
+        (["--set", "prepare.kcore=3"], "prepare.kcore: there is no such setting: did you mean k_core?"),
+        (["--set", "train.k_core=3"], "train.k_core: there is no such setting: did you mean prepare.k_core?"),
+        (["--set", "trian.seeds=[1]"], "trian: there is no such section: did you mean [train]?"),
+        (["--set", "prepare.scope=temporl"], "'temporl' is none of 'global'"),
+        (["--set", "train.max_epochs=many"], "train.max_epochs: 'many' should be a valid integer"),
+        (["--set", "embed.user_vectors=http://me:pa55@host/v1?key=pa55"], "'http://***@host/v1?***'"),
+        (["--dataset", "movielns"], "did you mean movielens?"),
         (["--config", "absent.toml"], "absent.toml"),
+        (["--store", "s3://me:pa55@bucket/x"], "an address must hold no password"),
     ],
 )
 def test_what_cannot_be_used_is_named(arguments, complaint):
     status, output = invoke("run", *arguments)
     assert status == 2
     assert complaint in output
+    assert "Traceback" not in output and "pa55" not in output
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"[prepare\n", "own.toml is no valid TOML"),
+        ("[prepare]\nk_core = 3\n".encode("utf-16"), "own.toml is UTF-16 text: save it as UTF-8"),
+        ("# caf\xe9".encode("latin-1"), "own.toml, line 1: this is not UTF-8 text"),
+        (b"dataset = 5", "unknown data set 5"),
+        (b"train = 3", "train: 3 stands where a table of settings belongs"),
+        (b"k_core = 3", "k_core: there is no such section: did you mean prepare.k_core?"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path, content, complaint):
+    (tmp_path / "own.toml").write_bytes(content)
+    status, output = invoke("run", "--config", tmp_path / "own.toml")
+    assert status == 2
+    assert complaint in output and len(output.splitlines()) == 1
+
+
+def test_a_byte_order_mark_is_read_over_and_none_empties_a_setting(tmp_path):
+    (tmp_path / "own.toml").write_bytes(b'\xef\xbb\xbf[prepare]\nmin_rating = "none"\n')
+    assert read(file=tmp_path / "own.toml").prepare.min_rating is None
+    assert read("prepare.min_rating=none", "item_profiles.fallback=none").prepare.min_rating is None
+    assert read().prepare.min_rating is not None
+
+
+def test_a_damaged_note_of_the_store_is_one_line(tmp_path):
+    (tmp_path / "latest-train.json").write_text("{")
+    status, output = invoke("artifacts", "gc", "--store", tmp_path)
+    assert (status, output.splitlines()) == (0, ["0.0 MB; nothing was deleted, say --delete to do it"])
+    store = ArtifactStore(str(tmp_path))
+    put(store, "train", 1, {})
+    status, output = invoke("artifacts", "gc", "--store", tmp_path)
+    assert status == 1 and "latest-train.json" in output and len(output.splitlines()) == 1
+
+
+def test_what_nobody_foresaw_is_one_line_and_its_traceback_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.artifacts.leftovers", lambda _: 1 / 0)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    status, output = invoke("artifacts", "gc", "--store", tmp_path)
+    assert status == 1 and output.startswith("error: unexpected ZeroDivisionError: division by zero\n")
+    assert "Traceback" in (tmp_path / "logs" / "command.log").read_text() and "Traceback" not in output
 
 
 @pytest.fixture
