@@ -12,7 +12,7 @@ from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 2
+VERSION = 3
 
 
 @task(name="ingest", **UNCACHED)

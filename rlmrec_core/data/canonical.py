@@ -10,7 +10,8 @@ from rlmrec_core.data import cells
 from rlmrec_core.data.layouts import SECONDS, Item, Review
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
-from rlmrec_core.data.objects import Record, columns_at_once, columns_line_by_line, flat_text, read_records
+from rlmrec_core.data.objects import Record, columns_at_once, columns_line_by_line, read_records
+from rlmrec_core.data.texts import clean_texts, flat_text
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 Parsed = tuple[pa.RecordBatch, list[Fault]]
@@ -67,7 +68,7 @@ def _interactions(table: pa.Table, fields: Review) -> tuple[pa.RecordBatch, dict
     if fields.unrated is not None:
         ratings = pc.if_else(pc.equal(ratings, fields.unrated), _NO_RATING, ratings)
     ratings = ratings.cast(pa.float32())
-    reviews = cells.without_blanks(raw[fields.review]) if fields.review else pa.nulls(len(table), pa.string())
+    reviews = clean_texts(raw[fields.review]) if fields.review else pa.nulls(len(table), pa.string())
     times, untimely = _times(raw[fields.time], fields.time_format) if fields.time else _no_times(len(table))
     wrong = {
         f"{fields.user} is missing": _is_blank(raw[fields.user]),

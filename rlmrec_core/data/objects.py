@@ -6,9 +6,7 @@ what it should be, the block is read line by line, and what is wrong is told of 
 
 import ast
 import json
-import math
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +18,7 @@ import pyarrow.json as pj
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.literals import as_json
 from rlmrec_core.data.malformed import Fault
+from rlmrec_core.data.texts import encodable
 
 _ESCAPE = re.compile(r"\\(.)")
 _KNOWN_ESCAPES = "\"'\\nrtbfxuUNav01234567"
@@ -160,35 +159,3 @@ def _number(value: str | int | float, field: pa.Field) -> float | None:
         return float(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{field.name} is not a number") from None
-
-
-def encodable(text: str) -> str:
-    """The text with halves of surrogate pairs joined, and replaced where the other half is missing."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def flat_text(value: Any, separator: str = ", ") -> str | None:
-    """Whatever a release keeps in a field of an item, as text: lists joined, each part once; None where empty."""
-    if isinstance(value, str):
-        return encodable(value).strip() or None
-    return separator.join(dict.fromkeys(_parts(value))) or None
-
-
-def _parts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        named = value.get("name")
-        for part in [named] if named is not None else value.values():
-            yield from _parts(part)
-    elif isinstance(value, list | tuple | set):
-        for part in value:
-            yield from _parts(part)
-    elif isinstance(value, str | int | float) and not isinstance(value, bool):
-        text = encodable(str(value)).strip()
-        if text and not (isinstance(value, float) and math.isnan(value)):
-            yield text
