@@ -15,8 +15,7 @@ from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import shards
-from tasks.corpus import train_corpus
-from tasks.profiles import show_costs, workplace
+from tasks.profiles import show_costs, train_corpus, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2

@@ -8,8 +8,8 @@ from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
-from tasks.corpus import train_corpus
 from tasks.item_profiles import item_stage
+from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED
 
 

@@ -1,14 +1,15 @@
-"""What the two profile stages share: the key, the imported profiles, the costs and the audit."""
+"""What the stages that work on text share: the train corpus, keys, imported profiles, costs and the audit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 
 from rlmrec_core.config import ProfileConfig
 from rlmrec_core.config.section import key_fields
-from rlmrec_core.profiling import ProfileResult, prompt_digest
+from rlmrec_core.profiling import ProfileResult, TrainCorpus, prompt_digest
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
 from tasks import report, shards
@@ -19,6 +20,18 @@ Side = Literal["item", "user"]
 
 Compute = Callable[[Workplace], ProfileResult]
 """Writes the profiles of one side, or a shard of them."""
+
+
+def train_corpus(artifacts: ArtifactStore, ingest: ArtifactRef, prepare: ArtifactRef) -> TrainCorpus:
+    """The train interactions with their reviews, and the texts of the items that prepare kept."""
+    item_index = artifacts.table(prepare, "item_index")
+    kept = pads.field("item_id").isin(item_index["item_id"].combine_chunks())
+    return TrainCorpus.build(
+        artifacts.table(prepare, "split"),
+        artifacts.table(prepare, "user_index"),
+        item_index,
+        artifacts.dataset(ingest, "items").to_table(filter=kept),
+    )
 
 
 def profile_stage(side: Side, version: int, config: ProfileConfig, inputs: Mapping[str, str]) -> Stage:

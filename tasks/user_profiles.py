@@ -10,8 +10,14 @@ from rlmrec_core import profiling
 from rlmrec_core.config import ProfileConfig
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
-from tasks.corpus import train_corpus
-from tasks.profiles import imported_profiles, profile_settings, profile_stage, run_profiles, run_profiles_shard
+from tasks.profiles import (
+    imported_profiles,
+    profile_settings,
+    profile_stage,
+    run_profiles,
+    run_profiles_shard,
+    train_corpus,
+)
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 2

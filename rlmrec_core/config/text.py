@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from rlmrec_core.config.section import NOT_IN_KEY, Section
-from rlmrec_core.llm.capabilities import ServerKind
 
 Domain = Literal["books", "businesses", "games", "movies", "generic"]
 GeneratorName = Literal["extractive", "llm", "imported"]
+ServerKind = Literal["auto", "openai", "azure", "vllm", "ollama", "llama.cpp"]
 EmbedSource = Literal["profile", "title", "raw", "title+profile"]
 
 
@@ -150,3 +150,11 @@ class EmbedConfig(Section):
             raise MissingSetting(f"encoder {self.encoder} needs embed.model: the name of an embedding model")
         base_url = (self.base_url or environment.get("OPENAI_BASE_URL")) if self.encoder == "openai" else None
         return self.model_copy(update={"base_url": base_url})
+
+    @property
+    def client(self) -> LlmConfig:
+        """The settings of the client that asks an embedding server; model and address as resolved."""
+        return LlmConfig(
+            model=self.model, base_url=self.base_url, server=self.server, concurrency=self.concurrency,
+            timeout_seconds=120.0, budget_usd=self.budget_usd, price_in=self.price_in, price_out=0.0,
+        )  # fmt: skip

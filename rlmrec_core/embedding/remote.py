@@ -1,4 +1,4 @@
-"""Embeddings from an OpenAI-compatible server, by the same desk as profiles; every vector is paid for once."""
+"""Embeddings from an OpenAI-compatible server, by the same client as profiles; every vector is paid for once."""
 
 import asyncio
 import fcntl
@@ -10,17 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from rlmrec_core.config.text import EmbedConfig, MissingSetting
+from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
-from rlmrec_core.llm.calls import Call, sha256_of
-from rlmrec_core.llm.desk import Desk
+from rlmrec_core.llm.budget import Budget, UsageStats
+from rlmrec_core.llm.client import LlmClient, open_client
 from rlmrec_core.llm.errors import BrokenAnswer, ContextTooLong, RequestFailed, RequestRejected
-from rlmrec_core.llm.lane import Lane
-from rlmrec_core.llm.ledger import Ledger, open_ledger
-from rlmrec_core.llm.meter import Meter
-from rlmrec_core.llm.prices import find_price
-from rlmrec_core.llm.purse import Purse
-from rlmrec_core.llm.server import Server
+from rlmrec_core.llm.ledger import Ledger
+from rlmrec_core.llm.request import Request, sha256_of
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order
 from rlmrec_core.shard import Shard
@@ -29,28 +25,22 @@ _KEY_VERSION = 1
 _MAX_INPUTS = 2048  # texts in one request, OpenAI's limit
 _MAX_TOKENS = 8191  # tokens in one text, OpenAI's limit
 _BATCH_TOKENS = 100_000
-_TIMEOUT_SECONDS = 120.0
 
 
 class RemoteEncoder:
     """A model behind `/embeddings`; key from OPENAI_API_KEY."""
 
     def __init__(self, config: EmbedConfig, ledger: Path, account: str = "embed", at_once: int = 1) -> None:
-        """config: resolved. at_once: processes that ask at the same time, each with its share of the server's limits.
+        """config: resolved. at_once: how many processes send at the same time, each with its share of the limits.
 
         Raises MissingSetting if there is a budget and no price to measure it with.
         """
         self.name = str(config.model)
         self.digest = model_digest(config)
-        self._at_once = at_once
-        self._config, self._path = config, ledger
+        Budget.of(config.client, account)
+        self._config, self._path, self._account, self._at_once = config, ledger, account, at_once
         self._counter = TokenCounter.for_model(self.name)
-        price = find_price(self.name, config.base_url, (config.price_in, 0.0))
-        if config.budget_usd is not None and price is None:
-            raise MissingSetting(f"the price of {self.name} is unknown, so no budget can hold: set embed.price_in")
-        self._purse = Purse(account, price, config.budget_usd)
-        self._meter = Meter()
-        self._spent: dict[str, Any] = {}
+        self._stats = UsageStats()
 
     def encode(self, texts: Sequence[str], progress: Progress) -> Encoded:
         """Vectors of texts in their order, those known from the ledger without a call.
@@ -59,9 +49,8 @@ class RemoteEncoder:
         RunStopped if the server stops the run.
         """
         fitting, lengths = self._fitting(texts)
-        with alone(self._path, self._config), open_ledger(self._path) as ledger:
-            vectors, failed = asyncio.run(self._all(fitting, lengths, ledger, progress))
-            self._spent = ledger.account(self._purse.account)
+        with alone(self._path, self._config):
+            vectors, failed = asyncio.run(self._all(fitting, lengths, progress))
         truncated = sum(length > _MAX_TOKENS for length in lengths)
         tokens = sum(min(length, _MAX_TOKENS) for length in lengths)
         return Encoded(unit_rows(vectors), tokens, truncated, failed)
@@ -71,9 +60,7 @@ class RemoteEncoder:
         fitting, lengths = self._fitting(texts)
         batches = list(self._batches(range(len(texts)), lengths))
         mine = [place for number in shard.of(len(batches)) for place in batches[number]]
-        with open_ledger(self._path) as ledger:
-            asyncio.run(self._all([fitting[p] for p in mine], [lengths[p] for p in mine], ledger, progress))
-            self._spent = ledger.account(self._purse.account)
+        asyncio.run(self._all([fitting[p] for p in mine], [lengths[p] for p in mine], progress))
 
     def _fitting(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
         """The texts, cut to what the model reads, and their lengths before that, in tokens."""
@@ -86,26 +73,21 @@ class RemoteEncoder:
 
     def report(self) -> dict[str, Any]:
         """Calls, faults, latencies and what the ledger says of the account; plain JSON."""
-        return {**self._meter.report(), "ledger": self._spent}
+        return self._stats.report()
 
-    async def _all(
-        self, texts: list[str], lengths: list[int], ledger: Ledger, progress: Progress
-    ) -> tuple[Vectors, int]:
-        await self._catch_up(ledger)
-        keys = [sha256_of([self.digest, text]) for text in texts]
-        missing = [place for place, key in enumerate(keys) if ledger.vector(key) is None]
-        done = len(texts) - len(missing)
-        progress(done, len(texts))
-        settings = self._config
-        async with Server(settings.base_url, self.name, _TIMEOUT_SECONDS, settings.server) as server:
-            desk = Desk(
-                server, ledger, Lane(settings.concurrency, at_once=self._at_once), self._purse, meter=self._meter
-            )
-            asking = _Batches(desk, self.name, texts, keys, lengths)
-            async for size in in_order(self._batches(missing, lengths), asking.embed, settings.concurrency):
+    async def _all(self, texts: list[str], lengths: list[int], progress: Progress) -> tuple[Vectors, int]:
+        config, keys = self._config.client, [sha256_of([self.digest, text]) for text in texts]
+        door = open_client(config, ledger=self._path, account=self._account, at_once=self._at_once, stats=self._stats)
+        async with door as client:
+            await self._catch_up(client.ledger)
+            missing = [place for place, key in enumerate(keys) if client.ledger.vector(key) is None]
+            done = len(texts) - len(missing)
+            progress(done, len(texts))
+            batches = _Batches(client, self.name, texts, keys, lengths)
+            async for size in in_order(self._batches(missing, lengths), batches.embed, config.concurrency):
                 done += size
                 progress(done, len(texts))
-        return _gathered(ledger, keys)
+            return _gathered(client.ledger, keys)
 
     async def _catch_up(self, ledger: Ledger) -> None:
         """Read the answers that arrived before an earlier run died."""
@@ -133,14 +115,14 @@ class RemoteEncoder:
 class _Batches:
     """Embeds batches of texts, and their halves where the server will not take the whole."""
 
-    def __init__(self, desk: Desk, model: str, texts: list[str], keys: list[str], lengths: list[int]) -> None:
-        self._desk, self._model, self._texts, self._keys, self._lengths = desk, model, texts, keys, lengths
+    def __init__(self, client: LlmClient, model: str, texts: list[str], keys: list[str], lengths: list[int]) -> None:
+        self._client, self._model, self._texts, self._keys, self._lengths = client, model, texts, keys, lengths
 
     async def embed(self, places: list[int]) -> int:
         """Have the vectors of these texts in the ledger, as far as they can be had; returns how many texts."""
-        call = self._call(places)
+        request = self._request(places)
         try:
-            vectors = await self._desk.answer(call, lambda body: read_embeddings(body, len(places)))
+            vectors = await self._client.answer(request, lambda body: read_embeddings(body, len(places)))
         except (RequestRejected, ContextTooLong):
             if len(places) > 1:
                 middle = len(places) // 2
@@ -149,15 +131,15 @@ class _Batches:
         except RequestFailed:
             pass  # counted as missing; the next run tries again
         else:
-            await _keep(self._desk.ledger, call.key, call.parts, vectors)
+            await _keep(self._client.ledger, request.key, request.input_keys, vectors)
         return len(places)
 
-    def _call(self, places: list[int]) -> Call:
+    def _request(self, places: list[int]) -> Request:
         texts, keys = [self._texts[p] for p in places], tuple(self._keys[p] for p in places)
         tokens = sum(min(self._lengths[p], _MAX_TOKENS) for p in places)
         most = sum(len(text.encode()) + 1 for text in texts)
         body = {"model": self._model, "input": texts}
-        return Call(sha256_of(["embeddings", keys]), "embeddings", self._model, body, tokens, most, parts=keys)
+        return Request(sha256_of(["embeddings", keys]), "embeddings", self._model, body, tokens, most, input_keys=keys)
 
 
 async def _keep(ledger: Ledger, key: str, parts: Sequence[str], vectors: Vectors) -> None:

@@ -1,4 +1,4 @@
-"""The batch lane: the same requests under the same keys, handed in as files, answered within a day at half the price.
+"""The batch client: the same requests under the same keys, handed in as files, answered within a day at half the price.
 
 A batch is claimed in the ledger, submitted under a name of its own, waited for and read, whatever process does which:
 after a crash it is found again by that name before anything is submitted a second time.
@@ -9,9 +9,8 @@ import json
 import logging
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +18,10 @@ import openai
 from openai.types import Batch
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from rlmrec_core.config.text import LlmConfig
 from rlmrec_core.llm.answers import Usage
 from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch
-from rlmrec_core.llm.calls import PATHS, Call, canonical_json
+from rlmrec_core.llm.client import LlmClient
 from rlmrec_core.llm.errors import (
     BrokenAnswer,
     BudgetReached,
@@ -31,10 +31,7 @@ from rlmrec_core.llm.errors import (
     is_transient,
     says_too_long,
 )
-from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.llm.meter import Meter
-from rlmrec_core.llm.purse import Purse
-from rlmrec_core.llm.server import Server
+from rlmrec_core.llm.request import PATHS, Request, canonical_json
 
 Answer = TypeVar("Answer")
 
@@ -46,98 +43,89 @@ _MOST_BATCHES = 3  # that one request is put into in one run
 _backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
 
 
-@dataclass
-class BatchDesk:
-    """Answers calls from the ledger; what is not there is gathered, and `submit` has it answered.
+class BatchClient:
+    """Has requests answered in batches, in two passes that the caller repeats until nothing is left to collect.
 
-    The requests of one batch lie in a file beside the ledger, not in memory.
+    `collect` writes the requests that have no answer yet into a file beside the ledger, `submit` has them answered, and
+    `answer` reads the ledger. Online and batch share their answers, since they share the ledger.
     """
 
-    server: Server
-    ledger: Ledger
-    purse: Purse
-    most_requests: int
-    poll_seconds: float
-    meter: Meter = field(default_factory=Meter)
-
-    def __post_init__(self) -> None:
+    def __init__(self, client: LlmClient, config: LlmConfig) -> None:
+        """client: An open client, whose ledger, budget, server and statistics are used. config: Resolved settings."""
+        self.server, self.ledger, self.budget, self.stats = client.server, client.ledger, client.budget, client.stats
+        self._most_requests, self._poll_seconds = config.batch_requests, config.batch_poll_seconds
         self._batches = BatchLedger(self.ledger)
-        self._gathered: dict[str, Call] = {}
-        self._gathering, self._bytes = False, 0
+        self._collected: dict[str, Request] = {}
         self._tried: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
         self._folder = self.ledger.path.with_name(f"{self.ledger.path.name}.batches")
 
-    @property
-    def has_gathered(self) -> bool:
-        return bool(self._gathered)
+    async def collect(self, requests: Iterable[Request]) -> int:
+        """Write the next batch's file: as many of the requests as one batch holds. Returns how many.
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one batch can hold no more."""
-        return len(self._gathered) >= self.most_requests or self._bytes >= _MOST_BYTES
-
-    @contextmanager
-    def gathering(self) -> Iterator[None]:
-        """Gather from here on; afterwards what is not in the ledger has failed."""
+        A request that was in several batches of this run already is left out.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._gathered, self._bytes, self._gathering = {}, 0, True
-        with self._spool.open("w", encoding="utf-8") as self._file:
-            try:
-                yield
-            finally:
-                self._gathering = False
+        self._collected, size = {}, 0
+        with self._spool.open("w", encoding="utf-8") as file:
+            for request in requests:
+                await asyncio.sleep(0)
+                if request.key in self._collected:
+                    self.stats.counts["duplicates"] += 1
+                elif self._tried[request.key] < _MOST_BATCHES:
+                    line = self._line(request)
+                    file.write(line)
+                    size += len(line.encode())
+                    self._collected[request.key] = replace(request, body={})
+                if len(self._collected) >= self._most_requests or size >= _MOST_BYTES:
+                    break
+        return len(self._collected)
 
-    async def answer(self, call: Call, read: Callable[[bytes], Answer]) -> Answer:
-        """What `read` makes of the answer in the ledger. Raises RequestFailed if there is none, or not yet."""
-        outcome = self.ledger.outcome(call.key)
+    def known(self, request: Request, read: Callable[[bytes], Answer]) -> Answer | None:
+        """What `read` makes of the answer in the ledger; None if there is none. Raises ContextTooLong."""
+        outcome = self.ledger.outcome(request.key)
         if outcome and outcome[0] == "too long":
             raise ContextTooLong(outcome[1] or "")
-        if (body := self.ledger.answer(call.key)) is not None:
-            try:
-                return read(body)
-            except BrokenAnswer as error:
-                self.ledger.concluded(call.key, "failed", str(error))
-                self._reasons[call.key] = str(error)
-        if self._gathering and self._tried[call.key] < _MOST_BATCHES and not self.is_full:
-            self._gather(call)
-        raise RequestFailed(self._reasons.get(call.key) or (outcome and outcome[1]) or "no batch has answered it")
+        if (body := self.ledger.answer(request.key)) is None:
+            return None
+        try:
+            return read(body)
+        except BrokenAnswer as error:
+            self.ledger.concluded(request.key, "failed", str(error))
+            self._reasons[request.key] = str(error)
+            return None
 
-    def _gather(self, call: Call) -> None:
-        if call.key in self._gathered:
-            self.meter.counts["duplicates"] += 1
-            return
-        line = self._line(call)
-        self._file.write(line)
-        self._bytes += len(line.encode())
-        self._gathered[call.key] = replace(call, body={})
+    async def answer(self, request: Request, read: Callable[[bytes], Answer]) -> Answer:
+        """As `known`, for the pass that reads. Raises RequestFailed where no batch has brought an answer."""
+        if (answer := self.known(request, read)) is not None:
+            return answer
+        outcome = self.ledger.outcome(request.key)
+        raise RequestFailed(self._reasons.get(request.key) or (outcome and outcome[1]) or "no batch has answered it")
 
-    def _line(self, call: Call) -> str:
-        body = self.server.capabilities.spell(call.body)
-        url = f"/v1{PATHS[call.endpoint]}"
-        return canonical_json({"custom_id": call.key, "method": "POST", "url": url, "body": body}) + "\n"
+    def _line(self, request: Request) -> str:
+        body = self.server.capabilities.spell(request.body)
+        url = f"/v1{PATHS[request.endpoint]}"
+        return canonical_json({"custom_id": request.key, "method": "POST", "url": url, "body": body}) + "\n"
 
     async def submit(self) -> None:
-        """Have what was gathered answered, as far as nobody else does; returns when all open batches have ended.
+        """Have what was collected answered, as far as nobody else does; returns when all open batches have ended.
 
         Raises BudgetReached or ServerRefused.
         """
         await self.resume()
         name = uuid.uuid4().hex
-        priced = [(call, self.purse.most(call)) for call in self._gathered.values()]
-        claimed, short = await self._batches.claim(
-            name, self.server.name, self.purse.account, priced, self.purse.budget
-        )
+        priced = [(request, self.budget.reserved_usd(request)) for request in self._collected.values()]
+        claimed, short = await self._batches.claim(name, self.server.name, self.budget.account, priced, self.budget.usd)
         if not claimed and short:
             raise BudgetReached(
-                f"the next request may cost more than what is left of the budget of ${self.purse.budget}: what was "
+                f"the next request may cost more than what is left of the budget of ${self.budget.usd}: what was "
                 "paid for is kept; raise budget_usd and run again"
             )
         if not claimed:
-            await asyncio.sleep(self.poll_seconds)  # another process has them all
+            await asyncio.sleep(self._poll_seconds)  # another process has them all
             return
         self._tried.update(claimed)
-        self.meter.counts["batched requests"] += len(claimed)
+        self.stats.counts["batched requests"] += len(claimed)
         await self._finish(OpenBatch(name, await self._submitted(name, self._only(name, claimed))))
 
     async def resume(self) -> None:
@@ -150,15 +138,15 @@ class BatchDesk:
                 await self._finish(OpenBatch(batch.name, remote_id))
 
     def _only(self, name: str, claimed: set[str]) -> Path:
-        """The gathered file without the requests that were not claimed."""
+        """The collected file without the requests that were not claimed."""
         path = self._folder / f"{name}.jsonl"
-        with self._spool.open(encoding="utf-8") as gathered, path.open("w", encoding="utf-8") as kept:
-            kept.writelines(line for line in gathered if json.loads(line)["custom_id"] in claimed)
+        with self._spool.open(encoding="utf-8") as collected, path.open("w", encoding="utf-8") as kept:
+            kept.writelines(line for line in collected if json.loads(line)["custom_id"] in claimed)
         return path
 
     @property
     def _spool(self) -> Path:
-        return self._folder / f"gathered-{self.ledger.owner}.jsonl"
+        return self._folder / f"collected-{self.ledger.owner}.jsonl"
 
     async def _submitted(self, name: str, file: Path) -> str:
         """Upload a file and begin its batch; found by its name if an earlier attempt began it unheard."""
@@ -199,9 +187,9 @@ class BatchDesk:
                 await self._read(batch.name, row)
         left = await self._batches.close(batch.name, f"the batch ended {remote.status}")
         self._reasons.update(dict.fromkeys(left, f"left without an answer by a batch that ended {remote.status}"))
-        self.meter.counts["batches"] += 1
+        self.stats.counts["batches"] += 1
         if left:
-            self.meter.faults[f"batch row missing ({remote.status})"] += len(left)
+            self.stats.faults[f"batch row missing ({remote.status})"] += len(left)
         if remote.status == "failed":
             self._understand(remote)
 
@@ -212,7 +200,7 @@ class BatchDesk:
                 return remote
             counts = remote.request_counts
             _log.info("batch %s: %s, %s", remote_id, remote.status, counts.model_dump() if counts else "")
-            await asyncio.sleep(self.poll_seconds)
+            await asyncio.sleep(self._poll_seconds)
 
     async def _rows(self, file_id: str | None) -> AsyncIterator[dict[str, Any]]:
         """The rows of a result file; a line that is no JSON object is counted and passed over."""
@@ -224,22 +212,22 @@ class BatchDesk:
                 row = json.loads(line)
                 yield {"custom_id": str(row["custom_id"]), "response": row.get("response"), "error": row.get("error")}
             except (ValueError, LookupError, TypeError, AttributeError):
-                self.meter.faults["batch row unreadable"] += bool(line.strip())
+                self.stats.faults["batch row unreadable"] += bool(line.strip())
 
     async def _read(self, name: str, row: dict[str, Any]) -> None:
         key, response = row["custom_id"], row["response"] or {}
         status = response.get("status_code")
         if status == 200:
             body = canonical_json(response.get("body")).encode()
-            call = self._gathered.get(key) or Call(key, "chat", "", {}, 0, 0)
-            known = await self._batches.answered(name, key, body, self.purse.cost(call, Usage.read(body), body))
+            request = self._collected.get(key) or Request(key, "chat", "", {}, 0, 0)
+            known = await self._batches.answered(name, key, body, self.budget.cost(request, Usage.read(body), body))
         else:
             told = row["error"] or (response.get("body") or {}).get("error") or {}
             reason = f"{status or ''} {told.get('code') or ''} {told.get('message') or ''}".strip()[:500]
             known = await self._unserved(name, key, status, reason)
-            self.meter.faults[f"batch row {status or told.get('code') or 'error'}"] += 1
+            self.stats.faults[f"batch row {status or told.get('code') or 'error'}"] += 1
         if not known:
-            self.meter.faults["batch row unknown or double"] += 1
+            self.stats.faults["batch row unknown or double"] += 1
 
     async def _unserved(self, name: str, key: str, status: int | None, reason: str) -> bool:
         """Note why a row was not served; one that is simply wrong is not put into another batch."""
@@ -256,8 +244,8 @@ class BatchDesk:
     def _understand(self, remote: Batch) -> None:
         """A batch that failed as a whole: make the next one smaller if it was too much, else stop."""
         errors = (remote.errors and remote.errors.data) or []
-        if any(error.code == "token_limit_exceeded" for error in errors) and self.most_requests > 1:
-            self.most_requests = max(min(self.most_requests, len(self._gathered)) // 2, 1)
+        if any(error.code == "token_limit_exceeded" for error in errors) and self._most_requests > 1:
+            self._most_requests = max(min(self._most_requests, len(self._collected)) // 2, 1)
             self._tried.clear()
             return
         reasons = "; ".join(f"{error.code}: {error.message}" for error in errors) or "no reason given"

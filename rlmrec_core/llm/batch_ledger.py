@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rlmrec_core.llm.calls import Call
-from rlmrec_core.llm.ledger import Cost, Ledger, claim, end_call, keep_answer, settle
-from rlmrec_core.llm.owners import is_alive
+from rlmrec_core.llm.budget import Cost
+from rlmrec_core.llm.database import is_alive
+from rlmrec_core.llm.ledger import Ledger, claim, end_call, keep_answer, settle
+from rlmrec_core.llm.request import Request
 
 RowState = Literal["failed", "too long"]
 
@@ -21,32 +22,32 @@ class OpenBatch:
 
 
 class BatchLedger:
-    """The ledger as the batch lane uses it."""
+    """The ledger as the batch client uses it."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def claim(
-        self, name: str, server: str, account: str, calls: Sequence[tuple[Call, float]], budget: float | None
+        self, name: str, server: str, account: str, requests: Sequence[tuple[Request, float]], budget: float | None
     ) -> tuple[set[str], bool]:
-        """Claim for a new batch the calls that nobody answers or asks, as far as the money goes.
+        """Claim for a new batch the requests that nobody has answered or sent, as far as the money goes.
 
-        calls: each with what it may cost. Returns the keys claimed, and whether the budget left any out.
+        requests: each with what it may cost. Returns the keys claimed, and whether the budget left any out.
         """
         owner = self._ledger.owner
 
         def operation(db: sqlite3.Connection) -> tuple[set[str], bool]:
             found = db.execute("SELECT committed FROM accounts WHERE name = ?", (account,)).fetchone()
             committed, claimed = found[0] if found else 0.0, set[str]()
-            for call, held in calls:
-                known = db.execute("SELECT state, owner FROM requests WHERE key = ?", (call.key,)).fetchone()
+            for request, reserved_usd in requests:
+                known = db.execute("SELECT state, owner FROM requests WHERE key = ?", (request.key,)).fetchone()
                 if known and (known[0] in ("answered", "validated", "rejected", "declined") or known[1]):
                     continue
-                if budget is not None and committed + held > budget + 1e-9:
+                if budget is not None and committed + reserved_usd > budget + 1e-9:
                     return _opened(db, name, server, account, owner, claimed), True
-                committed += held
-                claim(db, call, f"batch {name}", account, held, "batched")
-                claimed.add(call.key)
+                committed += reserved_usd
+                claim(db, request, f"batch {name}", account, reserved_usd, "batched")
+                claimed.add(request.key)
             return _opened(db, name, server, account, owner, claimed), False
 
         return await self._ledger.writes.submit(operation)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-ServerKind = Literal["auto", "openai", "azure", "vllm", "ollama", "llama.cpp"]
+from rlmrec_core.config.text import ServerKind
 
 
 @dataclass(frozen=True)

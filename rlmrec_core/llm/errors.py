@@ -1,4 +1,4 @@
-"""What can go wrong with a call, and what each fault means for the call, the lane and the run."""
+"""What can go wrong with a request, and what each fault means for it and for the run."""
 
 import re
 import time
@@ -14,7 +14,7 @@ _TOO_LONG = re.compile(
 
 
 class RequestFailed(Exception):
-    """One call that the server did not serve; others may fare better."""
+    """One request that the server did not serve; others may fare better."""
 
 
 class ContextTooLong(RequestFailed):
@@ -34,7 +34,7 @@ class ServerRefused(RunStopped):
 
 
 class BudgetReached(RunStopped):
-    """The next call might cost more than what is left of the budget."""
+    """The next request might cost more than what is left of the budget."""
 
 
 class BrokenAnswer(ValueError):
@@ -59,7 +59,7 @@ def may_be_billed(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may fare better later."""
+    """Whether the same request may fare better later."""
     if isinstance(error, openai.APIStatusError):
         code = error.status_code
         return is_throttled(error) or code in {408, 409} or code >= 500

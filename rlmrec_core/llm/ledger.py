@@ -9,13 +9,12 @@ thing may cost, over all the runs that it takes.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlmrec_core.llm.calls import Call, canonical_json
-from rlmrec_core.llm.commits import GroupCommit, connect
-from rlmrec_core.llm.owners import is_alive, owner
+from rlmrec_core.llm.budget import Cost
+from rlmrec_core.llm.database import GroupCommit, connect, is_alive, owner
+from rlmrec_core.llm.request import Request, canonical_json
 
 # validated: something came of it. rejected: unusable, another request took its place. declined: the model will not.
 # too long: beyond the model's context. failed: nothing usable came; the next run may send it again.
@@ -43,16 +42,6 @@ CREATE TABLE IF NOT EXISTS batches (
 _ANSWERED = ("answered", "validated", "rejected", "declined")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an answer was billed: US dollars (None: unknown price), tokens, and whether these had to be estimated."""
-
-    usd: float | None
-    tokens_in: int
-    tokens_out: int
-    estimated: bool
-
-
 class Ledger:
     """Requests by their key and the calls that were made for them."""
 
@@ -64,8 +53,10 @@ class Ledger:
 
     def close(self) -> None:
         """Everything that was noted is durable afterwards."""
-        self._read.close()
-        self.writes.close()
+        try:
+            self.writes.close()
+        finally:
+            self._read.close()
 
     # What is known
 
@@ -122,15 +113,16 @@ class Ledger:
 
     # Making a call
 
-    async def reserve(self, call: Call, held: float, account: str, budget: float | None) -> Reserved:
+    async def reserve(self, request: Request, reserved_usd: float, account: str, budget: float | None) -> Reserved:
         """Claim a request and set aside what it may cost; the id of the call, or why it may not be made.
 
-        known: another process got the answer meanwhile. busy: another one is asking. over budget: `held` is more than
-        what the account has left. The claim of a process that has died is taken over, its call counted as lost.
+        known: another process got the answer meanwhile. busy: another one has sent it. over budget: `reserved_usd` is
+        more than what the account has left. The claim of a process that has died is taken over, and its call counts
+        as lost.
         """
 
         def operation(db: sqlite3.Connection) -> Reserved:
-            found = db.execute("SELECT state, owner FROM requests WHERE key = ?", (call.key,)).fetchone()
+            found = db.execute("SELECT state, owner FROM requests WHERE key = ?", (request.key,)).fetchone()
             if found and found[0] in _ANSWERED:
                 return "known"
             if found and found[1] not in (None, self.owner):
@@ -138,9 +130,9 @@ class Ledger:
                     return "busy"
                 _give_up(db, found[1])
             committed = db.execute("SELECT committed FROM accounts WHERE name = ?", (account,)).fetchone()
-            if budget is not None and (committed[0] if committed else 0.0) + held > budget + 1e-9:
+            if budget is not None and (committed[0] if committed else 0.0) + reserved_usd > budget + 1e-9:
                 return "over budget"
-            return claim(db, call, self.owner, account, held, "reserved")
+            return claim(db, request, self.owner, account, reserved_usd, "reserved")
 
         return await self.writes.submit(operation)
 
@@ -236,17 +228,20 @@ def _owners(path: Path) -> Path:
     return path.with_name(f"{path.name}.owners")
 
 
-def claim(db: sqlite3.Connection, call: Call, claimant: str, account: str, held: float, state: str) -> int:
-    """Note a request, who asks it and what it may cost; the id of the call."""
+def claim(
+    db: sqlite3.Connection, request: Request, claimant: str, account: str, reserved_usd: float, state: str
+) -> int:
+    """Note a request, who sends it and what it may cost; the id of the call."""
+    keys = canonical_json(request.input_keys) if request.input_keys else None
     db.execute(
         "INSERT INTO requests VALUES (?, ?, ?, 'open', ?, NULL, ?)"
         " ON CONFLICT (key) DO UPDATE SET state = 'open', owner = excluded.owner, reason = NULL",
-        (call.key, call.endpoint, call.model, claimant, canonical_json(call.parts) if call.parts else None),
+        (request.key, request.endpoint, request.model, claimant, keys),
     )
-    _commit_money(db, account, held)
+    _commit_money(db, account, reserved_usd)
     made = db.execute(
         "INSERT INTO calls (key, account, owner, state, held, counted_in) VALUES (?, ?, ?, ?, ?, ?)",
-        (call.key, account, claimant, state, held, call.tokens_in),
+        (request.key, account, claimant, state, reserved_usd, request.input_tokens),
     )
     return int(made.lastrowid or 0)
 

@@ -10,9 +10,8 @@ import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
-from rlmrec_core.config.text import MissingSetting
-from rlmrec_core.llm.calls import PATHS, Call, sha256_of
-from rlmrec_core.llm.capabilities import Capabilities, ServerKind
+from rlmrec_core.config.text import MissingSetting, ServerKind
+from rlmrec_core.llm.capabilities import Capabilities
 from rlmrec_core.llm.errors import (
     ContextTooLong,
     RequestFailed,
@@ -22,6 +21,7 @@ from rlmrec_core.llm.errors import (
     is_out_of_quota,
     is_too_long,
 )
+from rlmrec_core.llm.request import PATHS, Request, sha256_of
 
 
 class Server:
@@ -49,7 +49,7 @@ class Server:
             default_query=query,
             default_headers={"api-key": key} if kind == "azure" else None,
             timeout=timeout_seconds,
-            max_retries=0,  # a retry may pay twice: the desk decides
+            max_retries=0,  # a retry may pay twice: the client decides
             http_client=DefaultAioHttpClient(limits=httpx2.Limits(max_connections=None, max_keepalive_connections=512)),
         )
 
@@ -79,10 +79,10 @@ class Server:
         except openai.APIConnectionError as error:
             raise ServerRefused(f"cannot reach {self._where}: {self._redacted(_root_cause(error))}") from None
 
-    async def send(self, call: Call) -> httpx2.Response:
+    async def send(self, request: Request) -> httpx2.Response:
         """Send a request once. Raises openai.OpenAIError."""
-        body = self.capabilities.spell(call.body) if call.endpoint == "chat" else dict(call.body)
-        return await self.client.post(PATHS[call.endpoint], body=body, cast_to=httpx2.Response)
+        body = self.capabilities.spell(request.body) if request.endpoint == "chat" else dict(request.body)
+        return await self.client.post(PATHS[request.endpoint], body=body, cast_to=httpx2.Response)
 
     def verdict(self, error: BaseException) -> RequestFailed | RunStopped:
         """What an error means for this request or for the run, in words without the key."""

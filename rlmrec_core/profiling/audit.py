@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.profiling.corpus import TrainCorpus
-from rlmrec_core.profiling.sampling import Side
-from rlmrec_core.profiling.sources import ItemSource, Source, item_source, user_source
+from rlmrec_core.profiling.sources import ItemSource, Side, Source, item_source, user_source
 
 _SAMPLE = 500  # profiles whose words are looked up in their sources
 _SHOWN = 5

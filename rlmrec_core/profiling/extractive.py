@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from rlmrec_core.profiling.corpus import TrainCorpus
-from rlmrec_core.profiling.rows import ProfileRow
+from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.profiling.sentences import centrality, fit_tfidf, select, split_sentences, split_statements, support
 from rlmrec_core.profiling.sources import ItemSource, UserSource, item_sources, source_hash, user_sources
 

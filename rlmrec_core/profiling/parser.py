@@ -1,4 +1,4 @@
-"""From a model's answer to a profile: repaired where its form is off, then strictly validated."""
+"""From a model's answer to a profile, another question or the end: repaired where its form is off, then validated."""
 
 import json
 import re
@@ -7,15 +7,27 @@ from typing import Any
 
 from json_repair import repair_json
 
+from rlmrec_core.llm.answers import ChatAnswer
+from rlmrec_core.llm.request import ChatRequest
+
 _KEYS = ("summarization", "reasoning")
 _EMPTY = re.compile(r"(none|null|n/?a|unknown|no answer)?[.\s]*", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
 _SEAM = re.compile(r"}[\s,]*{")
+_RECITED = 12  # words in a row that nobody shares with the instructions by chance
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 class RejectedAnswer(ValueError):
     """An answer that is no profile; the message says why, in words that may be sent back to the model."""
+
+
+class Unusable(Exception):
+    """An answer without a profile; `instead` is the request worth asking next, None where the model declined."""
+
+    def __init__(self, reason: str, instead: ChatRequest | None = None) -> None:
+        super().__init__(reason)
+        self.instead = instead
 
 
 @dataclass(frozen=True)
@@ -27,12 +39,43 @@ class Profile:
 
 
 # What the server is asked to enforce, where it can.
-PROFILE_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {key: {"type": "string"} for key in _KEYS},
-    "required": list(_KEYS),
-    "additionalProperties": False,
+PROFILE_FORMAT: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "profile",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {key: {"type": "string"} for key in _KEYS},
+            "required": list(_KEYS),
+            "additionalProperties": False,
+        },
+    },
 }
+
+
+def judge(request: ChatRequest, answer: ChatAnswer, max_words: int) -> Profile:
+    """The profile in an answer. An answer that was cut off is never repaired. Raises Unusable."""
+    if answer.refusal or answer.finish_reason == "content_filter":
+        raise Unusable(f"the model declined: {(answer.refusal or 'content filter')[:200]}")
+    if answer.finish_reason == "length":
+        raise Unusable(f"cut off at {request.max_output_tokens} tokens", request.with_longer_answer())
+    try:
+        profile = parse_profile(answer.text, max_words=max_words)
+        _check_recital(profile, request.messages[0]["content"])
+    except RejectedAnswer as error:
+        raise Unusable(str(error), request.corrected(answer.text, str(error))) from error
+    return profile
+
+
+def _check_recital(profile: Profile, instructions: str) -> None:
+    """Raise RejectedAnswer where a profile recites the instructions: it echoes the prompt, or a review asked for it."""
+    told = f" {' '.join(instructions.lower().split())} "
+    for text in (profile.summarization, profile.reasoning):
+        words = text.lower().split()
+        runs = (words[place : place + _RECITED] for place in range(len(words) - _RECITED + 1))
+        if any(f" {' '.join(run)} " in told for run in runs):
+            raise RejectedAnswer("it repeats the instructions instead of following them")
 
 
 def parse_profile(text: str, *, max_words: int) -> Profile:

@@ -6,14 +6,14 @@ from typing import Any, Literal
 import numpy as np
 
 from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.llm.budget import Budget
 from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.llm.purse import Purse
+from rlmrec_core.llm.request import ChatRequest
 from rlmrec_core.profiling.corpus import TrainCorpus
+from rlmrec_core.profiling.parser import PROFILE_FORMAT
 from rlmrec_core.profiling.previous import Previous
 from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
-from rlmrec_core.profiling.requests import ChatRequest
-from rlmrec_core.profiling.sampling import sample_rows
-from rlmrec_core.profiling.sources import Source, source_parts
+from rlmrec_core.profiling.sources import Source, sample_rows, source_parts
 
 _TOKENS_PER_WORD = 1.4  # of an English answer, with the JSON around it
 
@@ -50,7 +50,7 @@ def planned(
     sources: Any,
     prompts: PromptWriter,
     config: ProfileConfig,
-    purse: Purse,
+    budget: Budget,
     ledger: Ledger,
     previous: Previous | None = None,
 ) -> Plan:
@@ -61,37 +61,37 @@ def planned(
         if source.is_empty or (previous and previous.kept(source.id, source_parts(source))):
             plan.nothing_to_ask += 1
             continue
-        request = _request(source, prompts, config)
-        if request is None:
+        question = _question(source, prompts, config)
+        if question is None:
             plan.nothing_to_ask += 1
             continue
-        call = request.call(prompts.counter)
-        if ledger.answer(call.key) is not None:
+        request = question.request(prompts.counter)
+        if ledger.answer(request.key) is not None:
             plan.cached += 1
-        elif (short := int(call.key[:15], 16)) in seen:
+        elif (short := int(request.key[:15], 16)) in seen:
             plan.duplicates += 1
         else:
             seen.add(short)
             plan.requests += 1
-            plan.tokens += call.tokens_in
-            high += purse.most(call)
-    return _priced(plan, high, config, purse, ledger)
+            plan.tokens += request.input_tokens
+            high += budget.reserved_usd(request)
+    return _priced(plan, high, config, budget, ledger)
 
 
-def _request(source: Source, prompts: PromptWriter, config: ProfileConfig) -> ChatRequest | None:
+def _question(source: Source, prompts: PromptWriter, config: ProfileConfig) -> ChatRequest | None:
     try:
-        return ChatRequest.of(prompts.messages(source), config.llm)
+        return ChatRequest.of(prompts.messages(source), PROFILE_FORMAT, config.llm)
     except PromptTooLong:
         return None
 
 
-def _priced(plan: Plan, high: float, config: ProfileConfig, purse: Purse, ledger: Ledger) -> Plan:
+def _priced(plan: Plan, high: float, config: ProfileConfig, budget: Budget, ledger: Ledger) -> Plan:
     ratio, usual = ledger.calibration(str(config.llm.model))
     if plan.count == "estimated" and ratio != 1.0:
         plan.tokens, plan.count = round(plan.tokens * ratio), "estimated, corrected by earlier answers"
     answer = usual or min(config.max_words / 2 * _TOKENS_PER_WORD, config.llm.max_output_tokens)
-    if purse.price:
-        plan.usd_low = round(purse.price.of(plan.tokens, round(plan.requests * answer)), 6)
+    if budget.price:
+        plan.usd_low = round(budget.price.of(plan.tokens, round(plan.requests * answer)), 6)
         plan.usd_high = round(max(high, plan.usd_low), 6)
     return plan
 

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from rlmrec_core.profiling.rows import ProfileRow
+from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.tables import PROFILES, check
 
 

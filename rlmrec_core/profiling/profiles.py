@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.config.text import ProfileConfig
-from rlmrec_core.profiling.asking import Asking
+from rlmrec_core.llm.request import sha256_of
 from rlmrec_core.profiling.corpus import SplitLeakage, TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items, extract_users, item_extractor, user_extractor
-from rlmrec_core.profiling.imported import imported_rows
+from rlmrec_core.profiling.job import ProfileJob
 from rlmrec_core.profiling.plan import Plan
 from rlmrec_core.profiling.previous import Previous
-from rlmrec_core.profiling.result import ProfileResult
-from rlmrec_core.profiling.rows import ProfileRow, rows_of
+from rlmrec_core.profiling.result import ProfileResult, ProfileRow, rows_of
 from rlmrec_core.profiling.sources import ItemSource, Source, UserSource, item_sources, user_sources
 from rlmrec_core.profiling.writing import Extractor
 from rlmrec_core.shard import WHOLE, Shard, Workplace
@@ -66,13 +65,13 @@ def profile_items(
     """
     ids = place.shard.of(corpus.n_items)
     if config.generator == "imported":
-        rows: Iterable[ProfileRow] = islice(imported_rows(corpus.item_ids, _given(imported)), ids.start, ids.stop)
+        rows: Iterable[ProfileRow] = islice(_imported_rows(corpus.item_ids, _given(imported)), ids.start, ids.stop)
     elif config.generator == "extractive":
         options = {"max_words": config.max_words, "seed": config.seed}
         rows = _completed(place.joined, ids, lambda missing: extract_items(corpus, missing, **options))
     else:
-        asking = asking_about_items(corpus, config, place.ledger, place.account, place.shard)
-        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), place.progress, asking.report)
+        job = _item_job(corpus, config, place.ledger, place.account, place.shard)
+        return ProfileResult(job.rows(), corpus.split_hash, len(ids), place.progress, job.report)
     return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), place.progress)
 
 
@@ -102,34 +101,34 @@ def profile_users(
     """
     summaries, ids = summarizations(item_profiles, corpus), place.shard.of(corpus.n_users)
     if config.generator == "imported":
-        rows: Iterable[ProfileRow] = islice(imported_rows(corpus.user_ids, _given(imported)), ids.start, ids.stop)
+        rows: Iterable[ProfileRow] = islice(_imported_rows(corpus.user_ids, _given(imported)), ids.start, ids.stop)
     elif config.generator == "extractive":
         options = {"max_words": config.max_words, "seed": config.seed}
         rows = _completed(place.joined, ids, lambda missing: extract_users(corpus, summaries, missing, **options))
     else:
-        asking = asking_about_users(corpus, summaries, config, place.ledger, place.account, previous, place.shard)
-        return ProfileResult(asking.rows(), corpus.split_hash, len(ids), place.progress, asking.report)
+        job = _user_job(corpus, summaries, config, place.ledger, place.account, previous, place.shard)
+        return ProfileResult(job.rows(), corpus.split_hash, len(ids), place.progress, job.report)
     return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), place.progress)
 
 
 def plan_items(corpus: TrainCorpus, config: ProfileConfig, *, ledger: Path) -> Plan:
-    """What `profile_items` would take. Asks nobody; needs a model's name but no key."""
-    return asking_about_items(corpus, config, ledger, "plan").plan()
+    """What `profile_items` would take. Sends nothing; needs a model's name but no key."""
+    return _item_job(corpus, config, ledger, "plan").plan()
 
 
 def plan_users(corpus: TrainCorpus, item_profiles: pa.Table | None, config: ProfileConfig, *, ledger: Path) -> Plan:
     """What `profile_users` would take; without item profiles, which are not written yet, all is estimated."""
     if item_profiles is not None:
-        return asking_about_users(corpus, summarizations(item_profiles, corpus), config, ledger, "plan").plan()
+        return _user_job(corpus, summarizations(item_profiles, corpus), config, ledger, "plan").plan()
     stand_in = ["word " * (config.max_words * 3 // 4)] * corpus.n_items
-    plan = asking_about_users(corpus, stand_in, config, ledger, "plan").plan()
+    plan = _user_job(corpus, stand_in, config, ledger, "plan").plan()
     return replace(plan, count="estimated", note="item profiles are not written yet: their length is assumed")
 
 
-def asking_about_items(
+def _item_job(
     corpus: TrainCorpus, config: ProfileConfig, ledger: Path, account: str, shard: Shard = WHOLE
-) -> Asking:
-    """What there is to ask a model server about items."""
+) -> ProfileJob:
+    """The job of writing items' profiles with a model server."""
 
     def sources(ids: range | None = None) -> Iterator[Source]:
         return item_sources(corpus, ids, max_reviews=config.max_reviews, seed=config.seed)
@@ -141,13 +140,13 @@ def asking_about_items(
     def stand_in(source: Source) -> ProfileRow:
         return extractor()(cast(ItemSource, source))
 
-    asked = partial(sources, shard.of(corpus.n_items))
-    return Asking(
-        sources, "item", config, ledger, account, _chosen(config, stand_in, shard), None, asked, shard.at_once
+    own_sources = partial(sources, shard.of(corpus.n_items))
+    return ProfileJob(
+        sources, "item", config, ledger, account, _chosen(config, stand_in, shard), None, own_sources, shard.at_once
     )
 
 
-def asking_about_users(
+def _user_job(
     corpus: TrainCorpus,
     summaries: Sequence[str | None],
     config: ProfileConfig,
@@ -155,8 +154,8 @@ def asking_about_users(
     account: str,
     previous: tuple[pa.Table, pa.Table] | None = None,
     shard: Shard = WHOLE,
-) -> Asking:
-    """What there is to ask a model server about users."""
+) -> ProfileJob:
+    """The job of writing users' profiles with a model server."""
 
     def sources(ids: range | None = None) -> Iterator[Source]:
         return user_sources(corpus, summaries, ids, max_items=config.max_reviews, seed=config.seed)
@@ -169,9 +168,9 @@ def asking_about_users(
         return extractor()(cast(UserSource, source))
 
     kept = _previous(previous, corpus.user_ids, config.refresh_threshold) if previous else None
-    asked = partial(sources, shard.of(corpus.n_users))
-    return Asking(
-        sources, "user", config, ledger, account, _chosen(config, stand_in, shard), kept, asked, shard.at_once
+    own_sources = partial(sources, shard.of(corpus.n_users))
+    return ProfileJob(
+        sources, "user", config, ledger, account, _chosen(config, stand_in, shard), kept, own_sources, shard.at_once
     )
 
 
@@ -196,6 +195,20 @@ def _chosen(config: ProfileConfig, extractor: Extractor, shard: Shard) -> Extrac
 def _previous(previous: tuple[pa.Table, pa.Table], ids: pa.Array, threshold: int) -> Previous:
     table, index = previous
     return Previous(table, index.sort_by("user")["user_id"].combine_chunks(), ids, threshold)
+
+
+def _imported_rows(ids: pa.Array, profiles: pa.Table) -> Iterator[ProfileRow]:
+    """One row per id, in the order of `ids`; missing where `profiles` has none for it, or a blank one."""
+    table = check(profiles, IMPORTED_PROFILES, "imported profiles")
+    ready = {row["id"]: row for row in table.to_pylist() if row["summarization"].strip()}
+    for position, name in enumerate(ids.to_pylist()):
+        found = ready.get(name)
+        if found is None:
+            yield ProfileRow(position, "imported", "missing", error="no ready-made profile came with the data")
+            continue
+        text, reasoning = found["summarization"].strip(), found["reasoning"]
+        digest = sha256_of([text, reasoning])
+        yield ProfileRow(position, "imported", "ok", text, reasoning, source_hash=digest)
 
 
 def _given(imported: pa.Table | None) -> pa.Table:

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 from rlmrec_core.config.text import ProfileConfig
-from rlmrec_core.llm.calls import sha256_of
-from rlmrec_core.profiling.sampling import Side
+from rlmrec_core.llm.request import sha256_of
+from rlmrec_core.profiling.sources import Side
 
 _PARTS: dict[Side, tuple[str, ...]] = {"item": ("with_description", "with_reviews"), "user": ("instruction",)}
 

@@ -1,32 +1,31 @@
-"""Profiles written by a language model: prompts -> requests -> desk -> parser."""
+"""Profiles written by a language model: prompts -> requests -> client -> parser."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
 from rlmrec_core.config.text import ProfileConfig
 from rlmrec_core.llm.answers import ChatAnswer
-from rlmrec_core.llm.calls import Call
 from rlmrec_core.llm.errors import ContextTooLong, RequestFailed
 from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.profiling.judge import Unusable, judge
+from rlmrec_core.llm.request import ChatRequest, Request
+from rlmrec_core.profiling.parser import PROFILE_FORMAT, Unusable, judge
 from rlmrec_core.profiling.previous import Previous
 from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
-from rlmrec_core.profiling.requests import ChatRequest
-from rlmrec_core.profiling.rows import ProfileRow
+from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.profiling.sources import Source, source_hash, source_parts
 
 Answer = TypeVar("Answer")
 Extractor = Callable[[Source], ProfileRow]
+Conversation = Generator[Request, ChatAnswer, ProfileRow]
+"""Yields each request, is sent its answer or thrown a RequestFailed, and returns the row. Does no I/O of its own."""
 
 
-class Answering(Protocol):
-    """Whoever answers calls: a desk that sends them one by one, or one that gathers them for a batch."""
+class Client(Protocol):
+    """Whoever answers requests: an `LlmClient` one by one, a `BatchClient` from what its batches brought."""
 
-    @property
-    def ledger(self) -> Ledger: ...
-
-    def answer(self, call: Call, read: Callable[[bytes], Answer]) -> Awaitable[Answer]: ...
+    def answer(self, request: Request, read: Callable[[bytes], Answer]) -> Awaitable[Answer]: ...
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,47 @@ class ProfileWriter:
 
     prompts: PromptWriter
     config: ProfileConfig
-    desk: Answering
+    ledger: Ledger
     extractor: Extractor | None = None
     """Writes what could not be had from the model; None leaves such a row without a profile."""
     previous: Previous | None = None
 
-    async def row(self, source: Source) -> ProfileRow:
+    async def row(self, source: Source, client: Client) -> ProfileRow:
         """The profile, or the reason why there is none. Raises RunStopped."""
+        conversation = self._conversation(source)
+        try:
+            request = next(conversation)
+            while True:
+                try:
+                    answer = await client.answer(request, ChatAnswer.read)
+                except RequestFailed as error:
+                    request = conversation.throw(error)
+                else:
+                    request = conversation.send(answer)
+        except StopIteration as end:
+            row: ProfileRow = end.value
+        if row.status in ("ok", "missing") or self.extractor is None:
+            return row
+        return _extracted(row, self.extractor(source))
+
+    def next_request(self, source: Source, known: Callable[[Request], ChatAnswer | None]) -> Request | None:
+        """The first request about a source to which no answer is known; None where its row can be written."""
+        conversation = self._conversation(source)
+        with suppress(StopIteration):
+            request = next(conversation)
+            while True:
+                try:
+                    answer = known(request)
+                except RequestFailed as error:
+                    request = conversation.throw(error)
+                    continue
+                if answer is None:
+                    return request
+                request = conversation.send(answer)
+        return None
+
+    def _conversation(self, source: Source) -> Conversation:
+        """All that is said about one source."""
         if source.is_empty:
             return ProfileRow(source.id, "llm", "missing", error="no train text to write from")
         parts = source_parts(source)
@@ -50,51 +83,51 @@ class ProfileWriter:
         row = ProfileRow(source.id, "llm", "failed", attempts=0, source_hash=source_hash(source), source_parts=parts)
         row = replace(row, model=self.config.llm.model, prompt_version=self.prompts.templates.version)
         try:
-            row = await self._written(row, source)
+            return (yield from self._prompted(row, source))
         except PromptTooLong as error:
-            row = replace(row, error=str(error))
-        return row if row.status == "ok" or self.extractor is None else _extracted(row, self.extractor(source))
+            return replace(row, error=str(error))
 
-    async def _written(self, row: ProfileRow, source: Source) -> ProfileRow:
+    def _prompted(self, row: ProfileRow, source: Source) -> Conversation:
         """Ask with the whole prompt, and once with a shorter one if that is more than the model reads."""
-        request = ChatRequest.of(self.prompts.messages(source), self.config.llm)
+        request = self._question(self.prompts, source)
         try:
-            return await self._converse(row, request)
+            return (yield from self._corrected(row, request))
         except ContextTooLong:
             shorter = replace(self.prompts, max_tokens=self.prompts.counter.count_messages([*request.messages]) // 2)
-        request = ChatRequest.of(shorter.messages(source), self.config.llm)
         try:
-            return await self._converse(row, request)
+            return (yield from self._corrected(row, self._question(shorter, source)))
         except ContextTooLong as error:
             return replace(row, error=f"too long for the model even at half its length: {error}")
 
-    async def _converse(self, row: ProfileRow, request: ChatRequest) -> ProfileRow:
+    def _question(self, prompts: PromptWriter, source: Source) -> ChatRequest:
+        return ChatRequest.of(prompts.messages(source), PROFILE_FORMAT, self.config.llm)
+
+    def _corrected(self, row: ProfileRow, question: ChatRequest) -> Conversation:
         """Ask, and ask one thing more where the first answer is cut off or refused by the parser."""
-        call = request.call(self.prompts.counter)
-        row = replace(row, prompt_hash=call.key)
-        row, instead = await self._ask(row, request, call, "rejected")
-        if instead is None:
-            return row
-        row, instead = await self._ask(row, instead, instead.call(self.prompts.counter), "failed")
+        row = replace(row, prompt_hash=question.request(self.prompts.counter).key)
+        row, instead = yield from self._asked(row, question, "rejected")
+        if instead is not None:
+            row, _ = yield from self._asked(row, instead, "failed")
         return row
 
-    async def _ask(
-        self, row: ProfileRow, request: ChatRequest, call: Call, unusable: Literal["rejected", "failed"]
-    ) -> tuple[ProfileRow, ChatRequest | None]:
+    def _asked(
+        self, row: ProfileRow, question: ChatRequest, unusable: Literal["rejected", "failed"]
+    ) -> Generator[Request, ChatAnswer, tuple[ProfileRow, ChatRequest | None]]:
         """The row after one answer, and what is worth asking next; None if that was the end of it."""
+        request = question.request(self.prompts.counter)
         try:
-            answer = await self.desk.answer(call, ChatAnswer.read)
-            row = _heard(row, answer, *self.desk.ledger.spent_on(call.key))
-            profile = judge(request, answer, self.config.max_words)
+            answer = yield request
+            row = _accounted(row, answer, *self.ledger.spent_on(request.key))
+            profile = judge(question, answer, self.config.max_words)
         except ContextTooLong:
             raise
         except RequestFailed as error:
             return replace(row, error=str(error)), None
         except Unusable as error:
             declined = error.instead is None
-            self.desk.ledger.concluded(call.key, "declined" if declined else unusable, str(error))
+            self.ledger.concluded(request.key, "declined" if declined else unusable, str(error))
             return replace(row, error=str(error), status="declined" if declined else "failed"), error.instead
-        self.desk.ledger.concluded(call.key, "validated")
+        self.ledger.concluded(request.key, "validated")
         text, reasoning = profile.summarization, profile.reasoning
         return replace(row, status="ok", error=None, summarization=text, reasoning=reasoning), None
 
@@ -114,7 +147,7 @@ def _extracted(row: ProfileRow, instead: ProfileRow) -> ProfileRow:
     )
 
 
-def _heard(row: ProfileRow, answer: ChatAnswer, attempts: int, dollars: float | None) -> ProfileRow:
+def _accounted(row: ProfileRow, answer: ChatAnswer, attempts: int, dollars: float | None) -> ProfileRow:
     """The row with what an answer says of itself; tokens and dollars add up over a conversation."""
     return replace(
         row,

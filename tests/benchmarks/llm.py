@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
-from rlmrec_core.profiling.asking import Asking
+from rlmrec_core.profiling.job import ProfileJob
 from rlmrec_core.profiling.sources import ItemSource
 
 _WORDS = ("harbour", "detective", "fog", "ferry", "garden", "mars", "greenhouse", "winter", "letter", "train")
@@ -80,12 +80,12 @@ def memory(n: int) -> None:
 
 
 @contextmanager
-def asking(url: str, n: int, concurrency: int) -> Iterator[Asking]:
+def asking(url: str, n: int, concurrency: int) -> Iterator[ProfileJob]:
     """Profiles of n made-up items, with a ledger of their own."""
     llm = LlmConfig(model="fake", base_url=url, concurrency=concurrency)
     config = ProfileConfig(generator="llm", domain="books", llm=llm)
     with tempfile.TemporaryDirectory() as folder:
-        yield Asking(sources(n), "item", config, Path(folder) / "ledger.sqlite", "bench")
+        yield ProfileJob(sources(n), "item", config, Path(folder) / "ledger.sqlite", "bench")
 
 
 def sources(n: int) -> Callable[[], Iterable[ItemSource]]:

@@ -22,7 +22,7 @@ KEY = "sk-test-77aa"
 @pytest.fixture
 def settings(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("rlmrec_core.llm.desk._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
 
     def of(server):
         llm = {"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 2.0}

@@ -16,7 +16,7 @@ TEXTS = [f"text number {n}" for n in range(10)]
 @pytest.fixture
 def encode(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setattr("rlmrec_core.llm.desk._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
 
     def go(server, texts=TEXTS, batch_tokens=64, **settings):
         config = EmbedConfig(encoder="openai", model="e", base_url=server.url, batch_tokens=batch_tokens, **settings)
@@ -46,7 +46,7 @@ def test_batches_keep_to_their_tokens(encode):
     assert len(server.requests) > 1
 
 
-def test_parts_ask_what_the_whole_would_ask(encode, tmp_path):
+def test_shards_ask_what_the_whole_would_ask(encode, tmp_path):
     texts = [f"{text} " * 8 for text in TEXTS]
     with FakeLLM() as server:
         encode(server, texts)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
-from rlmrec_core.profiling.asking import Asking
+from rlmrec_core.profiling.job import ProfileJob
 from rlmrec_core.profiling.sources import ItemSource
 
 
@@ -18,9 +18,9 @@ def sources(n: int) -> Iterable[ItemSource]:
 def main(url: str, ledger: str, n: int) -> None:
     llm = LlmConfig(model="m", base_url=url, concurrency=48, timeout_seconds=20, price_in=1.0, price_out=2.0)
     config = ProfileConfig(generator="llm", domain="books", llm=llm)
-    asking = Asking(lambda: sources(n), "item", config, Path(ledger), "kill")
-    status = Counter(row.status for rows in asking.rows() for row in rows)
-    print(json.dumps({"status": status} | asking.report()))
+    job = ProfileJob(lambda: sources(n), "item", config, Path(ledger), "kill")
+    status = Counter(row.status for rows in job.rows() for row in rows)
+    print(json.dumps({"status": status} | job.report()))
 
 
 if __name__ == "__main__":

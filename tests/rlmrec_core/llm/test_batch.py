@@ -1,4 +1,4 @@
-"""The batch lane against a server with files and batches."""
+"""Batches against a server with files and batches."""
 
 import sqlite3
 from contextlib import closing
@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
-from rlmrec_core.llm.batch import BatchDesk
+from rlmrec_core.llm.batch import BatchClient
 from rlmrec_core.llm.errors import BudgetReached, ServerRefused
-from rlmrec_core.profiling.asking import Asking
+from rlmrec_core.profiling.job import ProfileJob
 from rlmrec_core.profiling.sources import ItemSource
 from tests.fake_llm import FakeLLM
 
@@ -25,8 +25,8 @@ def run(tmp_path, monkeypatch):
         settings = LlmConfig(model="m", base_url=server.url, mode=mode, batch_poll_seconds=0.01, **llm)
         config = ProfileConfig(generator="llm", domain="books", llm=settings)
         sources = [ItemSource(i, f"Title {i}", f"About {i}.", (), ()) for i in range(N)]
-        asking = Asking(lambda: sources, "item", config, tmp_path / "l.db", "test")
-        return [row.status for batch in asking.rows() for row in batch]
+        job = ProfileJob(lambda: sources, "item", config, tmp_path / "l.db", "test")
+        return [row.status for batch in job.rows() for row in batch]
 
     go.ledger = tmp_path / "l.db"
     return go
@@ -160,7 +160,7 @@ def test_a_run_that_dies_leaves_its_batch_to_the_next(run, monkeypatch, moment, 
 
     with FakeLLM() as server:
         with monkeypatch.context() as patched:
-            patched.setattr(BatchDesk, moment, die)
+            patched.setattr(BatchClient, moment, die)
             with pytest.raises(KeyboardInterrupt):
                 run(server)
         assert all_ok_and_billed_once(run(server, mode=mode), server)

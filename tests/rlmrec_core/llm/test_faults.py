@@ -13,8 +13,8 @@ import pytest
 from rlmrec_core.config import LlmConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
 from rlmrec_core.llm.errors import BudgetReached, ServerRefused, asked_wait
-from rlmrec_core.profiling.asking import Asking
-from rlmrec_core.profiling.rows import ProfileRow
+from rlmrec_core.profiling.job import ProfileJob
+from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.profiling.sources import ItemSource
 from tests.fake_llm import FakeLLM, Fault
 from tests.fake_llm.faults import error, said
@@ -26,16 +26,16 @@ PRICED = {"price_in": 1.0, "price_out": 2.0}
 def run(tmp_path, monkeypatch):
     """Profiles of n items; rows and report."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setattr("rlmrec_core.llm.desk._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
 
     def go(server, n=4, reviews=(), description="About {}.", fallback="none", extractor=None, **llm):
         url = server.url if hasattr(server, "url") else server
         settings = LlmConfig(**{"model": "m", "base_url": url, "concurrency": 1, "timeout_seconds": 2.0} | llm)
         config = ProfileConfig(generator="llm", domain="books", llm=settings, fallback=fallback)
         sources = [ItemSource(i, f"Title {i}", description and description.format(i), (), reviews) for i in range(n)]
-        asking = Asking(lambda: sources, "item", config, tmp_path / "l.db", "test", extractor)
-        rows = [row for batch in asking.rows() for row in batch]
-        return SimpleNamespace(rows=rows, report=asking.report(), status=[row.status for row in rows])
+        job = ProfileJob(lambda: sources, "item", config, tmp_path / "l.db", "test", extractor)
+        rows = [row for batch in job.rows() for row in batch]
+        return SimpleNamespace(rows=rows, report=job.report(), status=[row.status for row in rows])
 
     go.ledger = tmp_path / "l.db"
     return go

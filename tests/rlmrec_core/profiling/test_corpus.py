@@ -1,7 +1,7 @@
 import pytest
 
 from rlmrec_core.profiling import TrainCorpus
-from rlmrec_core.profiling.sampling import sample_rows
+from rlmrec_core.profiling.sources import sample_rows
 from rlmrec_core.tables import TableError
 
 

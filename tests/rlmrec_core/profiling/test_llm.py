@@ -21,7 +21,7 @@ LONG = json.dumps({"summarization": "word " * 200, "reasoning": "r"})
 def run(corpus, tmp_path, monkeypatch):
     """Profiles of items from a server, by default of one item at a time."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("rlmrec_core.llm.desk._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
     ledger = tmp_path / "ledger.db"
 
     def go(server, concurrency=1):

@@ -1,18 +1,20 @@
-"""The one way to an answer: from the ledger, by waiting for whoever is asking already, or from the server."""
+"""The one way to an answer: from the ledger, from whoever has sent the request already, or from the server."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import openai
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
+from rlmrec_core.config.text import LlmConfig
 from rlmrec_core.llm.answers import Usage
-from rlmrec_core.llm.calls import Call
+from rlmrec_core.llm.budget import Budget, UsageStats
 from rlmrec_core.llm.capabilities import Capabilities
 from rlmrec_core.llm.errors import (
     BrokenAnswer,
@@ -25,10 +27,9 @@ from rlmrec_core.llm.errors import (
     kind_of,
     may_be_billed,
 )
-from rlmrec_core.llm.lane import Lane, reset_wait
-from rlmrec_core.llm.ledger import Ledger, Outcome
-from rlmrec_core.llm.meter import Meter
-from rlmrec_core.llm.purse import Purse
+from rlmrec_core.llm.ledger import Ledger, Outcome, open_ledger
+from rlmrec_core.llm.rate_limiter import RateLimiter, reset_wait
+from rlmrec_core.llm.request import Request
 from rlmrec_core.llm.server import Server
 
 Answer = TypeVar("Answer")
@@ -36,20 +37,51 @@ Read = Callable[[bytes], Answer]
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS, _BILLED_ATTEMPTS = 6, 2
-_POLL = 0.2  # seconds between two looks at a request that another process is asking
+_POLL = 0.2  # seconds between two looks at a request that another process has sent
 _backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
 
 
+@asynccontextmanager
+async def open_client(
+    config: LlmConfig, *, ledger: Path, account: str, at_once: int = 1, stats: UsageStats | None = None
+) -> AsyncIterator["LlmClient"]:
+    """The door to a model server: a client with its ledger, rate limiter, budget and connection.
+
+    Args:
+        config: Resolved settings: model, address, limits, budget and prices.
+        ledger: SQLite file that keeps every answer; made if it is not there.
+        account: The name under which the ledger counts what is spent, over all the runs that it takes.
+        at_once: How many processes send to this server at the same time, each with its share of the limits.
+        stats: Filled with what the run took, if the caller wants to know; complete after the block.
+
+    Yields:
+        The client, to be used inside this event loop.
+
+    Raises:
+        MissingSetting: If OPENAI_API_KEY is missing, or a budget has no price to be measured with.
+    """
+    stats = stats if stats is not None else UsageStats()
+    budget = Budget.of(config, account)
+    stats.price = budget.price
+    with open_ledger(ledger) as opened:
+        try:
+            async with Server(config.base_url, str(config.model), config.timeout_seconds, config.server) as server:
+                limiter = RateLimiter(config.concurrency, config.deadline_seconds, at_once)
+                yield LlmClient(server, opened, limiter, budget, config.deadline_seconds, stats)
+        finally:
+            stats.ledger = opened.account(account)
+
+
 @dataclass
-class Desk:
-    """Answers calls to one server. Equal calls are made once, faults that pass are waited out, answers are kept."""
+class LlmClient:
+    """Answers requests to one server. Equal ones are sent once, faults that pass are waited out, answers are kept."""
 
     server: Server
     ledger: Ledger
-    lane: Lane
-    purse: Purse
+    limiter: RateLimiter
+    budget: Budget
     deadline: float = 900.0
-    meter: Meter = field(default_factory=Meter)
+    stats: UsageStats = field(default_factory=UsageStats)
     _under_way: dict[str, "asyncio.Task[Any]"] = field(default_factory=dict)
     _stop: RunStopped | None = None
     _paying: int = 0
@@ -60,39 +92,45 @@ class Desk:
             self.server.capabilities = Capabilities.from_json(known)
         self._settled = asyncio.Event()
 
-    async def answer(self, call: Call, read: "Read[Answer]") -> Answer:
-        """What `read` makes of the answer to a call; `read` raises BrokenAnswer to have it asked once more.
+    async def answer(self, request: Request, read: "Read[Answer]") -> Answer:
+        """What `read` makes of the answer to a request.
 
-        Raises RequestFailed for this call alone, RunStopped for all that follow.
+        Args:
+            request: What to send, unless the ledger has its answer.
+            read: Makes something of a raw body; raises BrokenAnswer to have the request sent once more.
+
+        Raises:
+            RequestFailed: For this request alone; ContextTooLong if a shorter prompt may be served.
+            RunStopped: For this request and all that follow.
         """
-        if (known := self._known(call, read)) is not None:
-            self.meter.counts["cache hits"] += 1
+        if (known := self._known(request, read)) is not None:
+            self.stats.counts["cache hits"] += 1
             return known
-        if call.key in self._under_way:
-            self.meter.counts["duplicates"] += 1
+        if request.key in self._under_way:
+            self.stats.counts["duplicates"] += 1
         else:
-            self._under_way[call.key] = asyncio.create_task(self._ask(call, read))
-        answer: Answer = await asyncio.shield(self._under_way[call.key])
+            self._under_way[request.key] = asyncio.create_task(self._send(request, read))
+        answer: Answer = await asyncio.shield(self._under_way[request.key])
         return answer
 
-    def _known(self, call: Call, read: "Read[Answer]") -> Answer | None:
+    def _known(self, request: Request, read: "Read[Answer]") -> Answer | None:
         """The answer in the ledger; a broken one counts for nothing."""
-        outcome = self.ledger.outcome(call.key)
+        outcome = self.ledger.outcome(request.key)
         if outcome and outcome[0] == "too long":
             raise ContextTooLong(outcome[1] or "")
-        if (body := self.ledger.answer(call.key)) is None:
+        if (body := self.ledger.answer(request.key)) is None:
             return None
-        for call_id in self.ledger.unsettled(call.key):
-            cost = self.purse.cost(call, Usage.read(body), body)
+        for call_id in self.ledger.unsettled(request.key):
+            cost = self.budget.cost(request, Usage.read(body), body)
             self.ledger.settle_later(call_id, cost)
         try:
             return read(body)
         except BrokenAnswer as error:
-            self.ledger.concluded(call.key, "failed", str(error))
+            self.ledger.concluded(request.key, "failed", str(error))
             return None
 
-    async def _ask(self, call: Call, read: "Read[Answer]") -> Answer:
-        tries = _Tries(call, time.monotonic() + self.deadline)
+    async def _send(self, request: Request, read: "Read[Answer]") -> Answer:
+        tries = _Tries(request, time.monotonic() + self.deadline)
         retrying = AsyncRetrying(
             retry=retry_if_exception(is_transient), stop=tries.enough, wait=self._backoff, reraise=True
         )
@@ -103,20 +141,20 @@ class Desk:
             if isinstance(verdict, RunStopped):
                 self._stop = self._stop or verdict
             outcome: Outcome = "too long" if isinstance(verdict, ContextTooLong) else "failed"
-            self.ledger.concluded(call.key, outcome, str(verdict))
+            self.ledger.concluded(request.key, outcome, str(verdict))
             raise verdict from None
         except RunStopped as error:
             self._stop = self._stop or error
             raise
         finally:
-            del self._under_way[call.key]
+            del self._under_way[request.key]
 
     async def _attempt(self, tries: "_Tries", read: "Read[Answer]") -> Answer:
         """One call, from its reservation to its answer. A parameter that the server refuses is left out at once."""
-        call = tries.call
+        request = tries.request
         await self._ready()
-        call_id = await self._reserve(call)
-        if call_id is None and (known := self._known(call, read)) is not None:
+        call_id = await self._reserve(request)
+        if call_id is None and (known := self._known(request, read)) is not None:
             return known
         if call_id is None:
             raise BrokenAnswer("another process got an answer that cannot be read")
@@ -132,17 +170,17 @@ class Desk:
             return read(body)
         except BrokenAnswer as error:
             self._fault(error)
-            self.ledger.concluded(call.key, "failed", str(error))
+            self.ledger.concluded(request.key, "failed", str(error))
             tries.count(error)
             raise
 
-    async def _reserve(self, call: Call) -> int | None:
+    async def _reserve(self, request: Request) -> int | None:
         """The id of a call that may be made now; None if another process has the answer meanwhile."""
         while True:
             if self._stop:
                 raise self._stop
-            held = self.purse.most(call)
-            reserved = await self.ledger.reserve(call, held, self.purse.account, self.purse.budget)
+            reserved_usd = self.budget.reserved_usd(request)
+            reserved = await self.ledger.reserve(request, reserved_usd, self.budget.account, self.budget.usd)
             if isinstance(reserved, int):
                 return reserved
             if reserved == "known":
@@ -152,8 +190,8 @@ class Desk:
                 continue
             if not self._paying:
                 raise BudgetReached(
-                    f"the next request may cost ${held:.4f}, more than what is left of the budget of "
-                    f"${self.purse.budget}: what was paid for is kept; raise budget_usd and run again"
+                    f"the next request may cost ${reserved_usd:.4f}, more than what is left of the budget of "
+                    f"${self.budget.usd}: what was paid for is kept; raise budget_usd and run again"
                 )
             # What is under way has set aside more than it will cost.
             self._settled.clear()
@@ -162,21 +200,21 @@ class Desk:
 
     async def _exchange(self, call_id: int, tries: "_Tries") -> bytes:
         """Send a reserved call and keep its raw answer."""
-        call, sent = tries.call, False
+        request, sent = tries.request, False
         spelt = self.server.capabilities
         sent_at = time.monotonic()
         try:
             async with asyncio.timeout_at(_loop_time(tries.deadline)) as patience:
-                async with self.lane.slot(call.tokens_in + call.cap) as sent_at:
+                async with self.limiter.slot(request.input_tokens + request.max_output_tokens) as sent_at:
                     patience.reschedule(None)
                     if self._stop:
                         raise self._stop
                     await self.ledger.sent(call_id)
                     sent = True
-                    self.meter.counts["calls"] += 1
-                    response = await self.server.send(call)
+                    self.stats.counts["calls"] += 1
+                    response = await self.server.send(request)
                     body: bytes = response.content
-            await self.ledger.answered(call_id, call.key, body)
+            await self.ledger.answered(call_id, request.key, body)
         except BaseException as error:
             self._without_answer(call_id, sent, error)
             if isinstance(error, openai.OpenAIError):
@@ -184,10 +222,10 @@ class Desk:
                 tries.count(error)
                 self._learn_from(error, spelt, sent_at)
             raise
-        self.lane.heard(response.headers)
-        self.lane.went_well()
-        self.meter.latency(time.monotonic() - sent_at)
-        await self._settle(call_id, call, body)
+        self.limiter.observe(response.headers)
+        self.limiter.went_well()
+        self.stats.latency(time.monotonic() - sent_at)
+        await self._settle(call_id, request, body)
         return body
 
     def _without_answer(self, call_id: int, sent: bool, error: BaseException) -> None:
@@ -195,33 +233,33 @@ class Desk:
             self.ledger.released(call_id)
             return
         lost = not isinstance(error, openai.APIStatusError)
-        self.meter.counts["possibly billed"] += lost
+        self.stats.counts["possibly billed"] += lost
         self.ledger.unanswered(call_id, kind_of(error) if isinstance(error, Exception) else "cancelled", lost=lost)
 
-    async def _settle(self, call_id: int, call: Call, body: bytes) -> None:
+    async def _settle(self, call_id: int, request: Request, body: bytes) -> None:
         usage = Usage.read(body)
-        cost = self.purse.cost(call, usage, body)
-        self.meter.counts["usage estimated"] += cost.estimated
-        if call.cap and cost.tokens_out > call.cap and not cost.estimated:
-            self._cap_ignored(cost.tokens_out, call.cap)
+        cost = self.budget.cost(request, usage, body)
+        self.stats.counts["usage estimated"] += cost.estimated
+        if request.max_output_tokens and cost.tokens_out > request.max_output_tokens and not cost.estimated:
+            self._cap_ignored(cost.tokens_out, request.max_output_tokens)
         await self.ledger.settled(call_id, cost)
 
     def _fault(self, error: BaseException) -> None:
-        self.meter.faults[kind_of(error)] += 1
+        self.stats.faults[kind_of(error)] += 1
 
     def _learn_from(self, error: openai.OpenAIError, spelt: Capabilities, sent_at: float) -> None:
-        """Let the lane pause, or change how requests are spelt. Raises _SteppedDown if it did."""
+        """Let the limiter pause, or change how requests are spelt. Raises _SteppedDown if it did."""
         if isinstance(error, openai.APIStatusError):
-            self.lane.heard(error.response.headers)
+            self.limiter.observe(error.response.headers)
             wait = asked_wait(error.response.headers)
             if is_throttled(error):
-                self.lane.throttled(sent_at, wait or reset_wait(error.response.headers) or 1.0)
+                self.limiter.throttled(sent_at, wait or reset_wait(error.response.headers) or 1.0)
             elif wait is not None and is_transient(error):
-                self.lane.throttled(sent_at, wait)
+                self.limiter.throttled(sent_at, wait)
             if error.status_code in {400, 422} and self._step_down(spelt, str(error)):
                 raise _SteppedDown from error
         if isinstance(error, openai.APITimeoutError):
-            self.lane.strained(sent_at)
+            self.limiter.strained(sent_at)
 
     def _step_down(self, spelt: Capabilities, reason: str) -> bool:
         """Whether the request should be sent again, spelt otherwise."""
@@ -244,25 +282,25 @@ class Desk:
             self._now_spelt(self.server.capabilities.with_other_cap())
 
     async def _ready(self) -> None:
-        """Make sure that the server can be reached before the first paid call."""
+        """Make sure that the server can be reached before the first paid request."""
         self._checked = self._checked or asyncio.create_task(self.server.check())
         await asyncio.shield(self._checked)
 
     def _backoff(self, state: RetryCallState) -> float:
-        """Seconds that this call waits; what a 429 asks for, the whole lane waits."""
+        """Seconds that this request waits; what a 429 asks for, all wait."""
         error = state.outcome.exception() if state.outcome else None
         return 0.0 if error and is_throttled(error) else _backoff(state)
 
 
 class _SteppedDown(Exception):
-    """The same call is worth sending again at once, without the parameter that was refused."""
+    """The same request is worth sending again at once, without the parameter that was refused."""
 
 
 @dataclass
 class _Tries:
-    """How much patience one call deserves."""
+    """How much patience one request deserves."""
 
-    call: Call
+    request: Request
     deadline: float
     billed: int = 0
     failed: int = 0

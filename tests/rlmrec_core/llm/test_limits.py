@@ -3,9 +3,9 @@ import time
 
 import pytest
 
+from rlmrec_core.llm.budget import find_price
 from rlmrec_core.llm.errors import ServerRefused
-from rlmrec_core.llm.lane import Bucket, Lane, reset_wait, seconds_of
-from rlmrec_core.llm.prices import find_price
+from rlmrec_core.llm.rate_limiter import RateLimiter, TokenBucket, reset_wait, seconds_of
 from rlmrec_core.llm.workers import batched_run, in_order
 
 
@@ -24,9 +24,9 @@ def test_the_empty_bucket_says_when_it_has_something():
 
 
 def test_a_bucket_without_headers_has_no_bottom_and_one_with_them_paces():
-    bucket = Bucket()
+    bucket = TokenBucket()
     assert bucket.wait(0.0) == 0.0
-    bucket.heard("60", "60", 0.0)
+    bucket.observe("60", "60", 0.0)
     bucket.take(1)
     assert bucket.wait(0.0) == pytest.approx(1 / 0.985, rel=0.01) or bucket.wait(0.0) < 0.01
     bucket.take(2)
@@ -35,50 +35,50 @@ def test_a_bucket_without_headers_has_no_bottom_and_one_with_them_paces():
 
 
 def test_concurrency_doubles_halves_once_per_window_and_then_creeps():
-    lane = Lane(32)
-    assert lane.window == 8
+    limiter = RateLimiter(32)
+    assert limiter.window == 8
     for _ in range(8):
-        lane.went_well()
-    assert lane.window == 16
+        limiter.went_well()
+    assert limiter.window == 16
     sent = time.monotonic()
     for _ in range(5):
-        lane.throttled(sent, 0.0)
-    assert lane.window == 8
+        limiter.throttled(sent, 0.0)
+    assert limiter.window == 8
     for _ in range(9):
-        lane.went_well()
-    assert lane.window == 9
+        limiter.went_well()
+    assert limiter.window == 9
     for _ in range(1000):
-        lane.went_well()
-    assert lane.window == 32
+        limiter.went_well()
+    assert limiter.window == 32
 
 
 def test_those_who_share_an_endpoint_keep_to_its_limits_together():
-    one, lanes = Bucket(), [Lane(32, at_once=4) for _ in range(4)]
-    assert [lane.window for lane in lanes] == [2] * 4
+    one, limiters = TokenBucket(), [RateLimiter(32, at_once=4) for _ in range(4)]
+    assert [limiter.window for limiter in limiters] == [2] * 4
     headers = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "8"}
-    one.heard("600", "8", 0.0)
-    for lane in lanes:
-        lane.heard(headers)
+    one.observe("600", "8", 0.0)
+    for limiter in limiters:
+        limiter.observe(headers)
         for _ in range(1000):
-            lane.went_well()
-    assert sum(lane.requests.rate for lane in lanes) == pytest.approx(one.rate)
-    assert all(lane.requests.level <= 8 / 4 for lane in lanes)
-    assert sum(lane.window for lane in lanes) == 32
+            limiter.went_well()
+    assert sum(limiter.requests.rate for limiter in limiters) == pytest.approx(one.rate)
+    assert all(limiter.requests.level <= 8 / 4 for limiter in limiters)
+    assert sum(limiter.window for limiter in limiters) == 32
 
 
 def test_patience_has_an_end():
     with pytest.raises(ServerRefused):
-        Lane(4, longest_pause=10).throttled(time.monotonic(), 11)
+        RateLimiter(4, longest_pause=10).throttled(time.monotonic(), 11)
 
 
 def test_no_more_than_the_window_are_under_way():
     async def go():
-        lane, most = Lane(3), 0
+        limiter, most = RateLimiter(3), 0
 
         async def one(_):
             nonlocal most
-            async with lane.slot(1):
-                most = max(most, lane.in_flight)
+            async with limiter.slot(1):
+                most = max(most, limiter.in_flight)
                 await asyncio.sleep(0.001)
 
         await asyncio.gather(*map(one, range(20)))
@@ -114,8 +114,8 @@ def test_after_an_error_what_is_under_way_is_finished_and_nothing_is_begun():
 
 def test_prices_are_never_guessed():
     assert find_price("gpt-4o-mini", None, (None, None)).of(1_000_000, 0) == 0.15
-    assert find_price("gpt-4o-mini-2024-07-18", "https://api.openai.com/v1", (None, None)).tokens_out == 0.60
-    assert find_price("gpt-4o-mini", None, (None, None), batch=True).tokens_in == 0.075
+    assert find_price("gpt-4o-mini-2024-07-18", "https://api.openai.com/v1", (None, None)).output == 0.60
+    assert find_price("gpt-4o-mini", None, (None, None), batch=True).input == 0.075
     assert find_price("gpt-4o-mini", "http://127.0.0.1/v1", (None, None)) is None
     assert find_price("some-model", None, (None, None)) is None
     assert find_price("some-model", None, (3.0, None)).of(1_000_000, 5) == 3.0

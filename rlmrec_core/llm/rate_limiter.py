@@ -1,4 +1,4 @@
-"""One lane per endpoint: how many requests may be under way, and how soon the next may go."""
+"""How many requests to one endpoint may be in flight, and how soon the next may be sent."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass
-class Bucket:
+class TokenBucket:
     """A token bucket that follows a server's rate headers; without them it is bottomless."""
 
     at_once: int = 1  # processes that divide the server's limit among themselves
@@ -34,7 +34,7 @@ class Bucket:
         """Note what a request uses."""
         self.level -= amount
 
-    def heard(self, limit: str | None, remaining: str | None, now: float) -> None:
+    def observe(self, limit: str | None, remaining: str | None, now: float) -> None:
         """Follow the headers of an answer: so many a minute, so many left."""
         if (allowed := _number(limit)) is None or allowed <= 0:
             return
@@ -53,10 +53,10 @@ class Bucket:
 
 
 @dataclass
-class Lane:
-    """Admission to one endpoint: concurrency by AIMD, two buckets fed by rate headers, one pause shared by all.
+class RateLimiter:
+    """Admits requests to one endpoint: concurrency by AIMD, two token buckets fed by rate headers, one shared pause.
 
-    at_once: processes that ask at the same time, each with its share of `most_in_flight` and of the server's limits.
+    at_once: how many processes send at the same time, each with its share of all limits.
     """
 
     most_in_flight: int
@@ -65,7 +65,7 @@ class Lane:
     in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self.requests, self.tokens = Bucket(self.at_once), Bucket(self.at_once)
+        self.requests, self.tokens = TokenBucket(self.at_once), TokenBucket(self.at_once)
         self._most = max(self.most_in_flight // self.at_once, 1)
         self._window = min(max(_FIRST_IN_FLIGHT / self.at_once, 1.0), float(self._most))
         self._ever_strained = False
@@ -104,11 +104,11 @@ class Lane:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._freed.wait(), delay)
 
-    def heard(self, headers: Mapping[str, str]) -> None:
+    def observe(self, headers: Mapping[str, str]) -> None:
         """Learn the limits that an answer states."""
         now = time.monotonic()
         for bucket, unit in ((self.requests, "requests"), (self.tokens, "tokens")):
-            bucket.heard(headers.get(f"x-ratelimit-limit-{unit}"), headers.get(f"x-ratelimit-remaining-{unit}"), now)
+            bucket.observe(headers.get(f"x-ratelimit-limit-{unit}"), headers.get(f"x-ratelimit-remaining-{unit}"), now)
 
     def went_well(self) -> None:
         """Room for more: one for every request at first, one for every round after the first refusal."""

@@ -1,10 +1,13 @@
-"""One thread that writes: what many tasks want written at the same moment becomes durable in one commit."""
+"""SQLite for many tasks and processes: group commits, and names of processes by which a dead one is known."""
 
 import asyncio
+import fcntl
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +18,9 @@ _MOST_PER_COMMIT = 512
 
 
 class GroupCommit:
-    """Runs operations in order in a thread of its own; each is durable when its future is done.
+    """One thread that writes: what many tasks want written at the same moment becomes durable in one commit.
+
+    Operations run in order, and each is durable when its future is done.
 
     An operation must not write before it raises: its transaction is shared with others.
     """
@@ -48,8 +53,8 @@ class GroupCommit:
         connection = self._connect()
         try:
             while True:
-                asked, last = self._gather()
-                self._commit(connection, asked)
+                operations, last = self._gather()
+                self._commit(connection, operations)
                 if last:
                     return
         finally:
@@ -57,30 +62,30 @@ class GroupCommit:
 
     def _gather(self) -> tuple[list[tuple[Operation, asyncio.Future[Any] | None]], bool]:
         """What has been asked for until now, at least one thing; and whether that is all there will be."""
-        asked: list[tuple[Operation, asyncio.Future[Any] | None]] = []
-        while len(asked) < _MOST_PER_COMMIT:
+        operations: list[tuple[Operation, asyncio.Future[Any] | None]] = []
+        while len(operations) < _MOST_PER_COMMIT:
             try:
-                one = self._queue.get(block=not asked)
+                one = self._queue.get(block=not operations)
             except queue.Empty:
                 break
             if one is None:
-                return asked, True
-            asked.append(one)
-        return asked, False
+                return operations, True
+            operations.append(one)
+        return operations, False
 
     def _commit(
-        self, connection: sqlite3.Connection, asked: list[tuple[Operation, asyncio.Future[Any] | None]]
+        self, connection: sqlite3.Connection, operations: list[tuple[Operation, asyncio.Future[Any] | None]]
     ) -> None:
         outcomes: list[tuple[asyncio.Future[Any] | None, Any, BaseException | None]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for operation, future in asked:
+            for operation, future in operations:
                 outcomes.append((future, operation(connection), None))
             connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            outcomes = [(future, None, error) for _, future in asked]
+            outcomes = [(future, None, error) for _, future in operations]
             self._failure = self._failure or error
         _resolve([outcome for outcome in outcomes if outcome[0] is not None])
 
@@ -109,3 +114,30 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+@contextmanager
+def owner(folder: Path) -> Iterator[str]:
+    """A name for this process for the length of the block, and a locked file that the kernel frees however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = uuid.uuid4().hex
+    path = folder / name
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield name
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_alive(folder: Path, name: str) -> bool:
+    """Whether the process that holds a name still runs."""
+    try:
+        with (folder / name).open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    (folder / name).unlink(missing_ok=True)
+    return False

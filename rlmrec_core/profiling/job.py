@@ -1,0 +1,122 @@
+"""One run of a model server over all items or all users."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.llm.answers import ChatAnswer
+from rlmrec_core.llm.batch import BatchClient
+from rlmrec_core.llm.budget import Budget, UsageStats
+from rlmrec_core.llm.client import open_client
+from rlmrec_core.llm.errors import BudgetReached
+from rlmrec_core.llm.ledger import Ledger, open_ledger
+from rlmrec_core.llm.request import Request
+from rlmrec_core.llm.tokens import TokenCounter
+from rlmrec_core.llm.workers import batched_run, in_order
+from rlmrec_core.profiling.plan import Plan, planned
+from rlmrec_core.profiling.previous import Previous
+from rlmrec_core.profiling.prompts import PromptWriter
+from rlmrec_core.profiling.result import ProfileRow
+from rlmrec_core.profiling.sources import Side, Source
+from rlmrec_core.profiling.templates import load_templates
+from rlmrec_core.profiling.writing import Client, Extractor, ProfileWriter
+
+_ROWS = 256  # handed on at a time
+
+
+@dataclass
+class ProfileJob:
+    """Writes the profiles of one side with a model server, in the order of the sources and in constant memory.
+
+    Attributes:
+        sources: Begins the sources anew each time it is called, since batches go over them more than once.
+        side: Items or users.
+        config: Settings of the stage.
+        ledger: SQLite file that keeps paid answers.
+        account: The name under which the ledger counts what this costs.
+        extractor: Writes what the model would not, if wanted.
+        previous: Profiles of an earlier run, to be kept where little changed.
+        own_sources: Those of the sources whose profiles this process writes; None: all.
+        at_once: How many send requests at the same time, each with its share of the server's limits.
+
+    Raises:
+        MissingSetting: If model, key or price is missing.
+    """
+
+    sources: Callable[[], Iterable[Source]]
+    side: Side
+    config: ProfileConfig
+    ledger: Path
+    account: str
+    extractor: Extractor | None = None
+    previous: Previous | None = None
+    own_sources: Callable[[], Iterable[Source]] | None = None
+    at_once: int = 1
+
+    def __post_init__(self) -> None:
+        self.config = self.config.resolved()
+        self._stats = UsageStats()
+        self.budget = Budget.of(self.config.llm, self.account)
+        counter = TokenCounter.for_model(self.config.llm.model or "")
+        templates = load_templates(self.config.domain, self.side, self.config.prompts_dir)
+        self.prompts = PromptWriter(templates, counter, self.config.max_words, self.config.max_prompt_tokens)
+
+    def rows(self) -> Iterator[list[ProfileRow]]:
+        """All rows, by id. Raises RunStopped, with everything that was paid for in the ledger."""
+        yield from batched_run(self._rows(), _ROWS)
+
+    def report(self) -> dict[str, Any]:
+        """Calls, faults, latencies of this run, and what the ledger says of the account; plain JSON."""
+        return self._stats.report()
+
+    async def _rows(self) -> AsyncIterator[ProfileRow]:
+        llm = self.config.llm
+        door = open_client(llm, ledger=self.ledger, account=self.account, at_once=self.at_once, stats=self._stats)
+        async with door as client:
+            self._check_plan(client.ledger)
+            batches = BatchClient(client, llm)
+            await batches.resume()  # in either mode: an open batch holds requests that nobody else may send
+            writer = ProfileWriter(self.prompts, self.config, client.ledger, self.extractor, self.previous)
+            answering: Client = client
+            if llm.mode == "batch":
+                answering = batches
+                while await batches.collect(self._unanswered(writer, batches)):
+                    await batches.submit()
+
+            async def write(source: Source) -> ProfileRow:
+                return await writer.row(source, answering)
+
+            async for row in in_order((self.own_sources or self.sources)(), write, llm.concurrency):
+                yield row
+
+    def _unanswered(self, writer: ProfileWriter, batches: BatchClient) -> Iterator[Request]:
+        """The next request about every source whose row cannot be written yet."""
+
+        def known(request: Request) -> ChatAnswer | None:
+            return batches.known(request, ChatAnswer.read)
+
+        for source in self.sources():
+            if (request := writer.next_request(source, known)) is not None:
+                yield request
+
+    def plan(self) -> Plan:
+        """What a run would take. Sends nothing; needs no key."""
+        with open_ledger(self.ledger) as ledger:
+            return self._plan(ledger)
+
+    def _plan(self, ledger: Ledger) -> Plan:
+        return planned(self.side, self.sources(), self.prompts, self.config, self.budget, ledger, self.previous)
+
+    def _check_plan(self, ledger: Ledger) -> None:
+        """Stop before the first request if even the least that the run may cost is more than its budget has left."""
+        if self.budget.usd is None:
+            return
+        plan, account = self._plan(ledger), ledger.account(self.account)
+        left = self.budget.usd - account["usd"] - account["possibly_billed_usd"]
+        if plan.usd_low is not None and plan.usd_low > left:
+            raise BudgetReached(
+                f"{plan.requests} requests would cost ${plan.usd_low:.4f} to ${plan.usd_high:.4f}, and ${left:.4f} of "
+                f"the budget of ${self.budget.usd} are left: nothing was asked; raise budget_usd or ask about less"
+            )
