@@ -112,7 +112,10 @@ PROFILES = pa.schema(
         pa.field("attempts", pa.int32()),
         pa.field("source_hash", pa.string()),
         # What each piece of the source hashes to (generator llm): a refresh sees how much of it changed.
-        pa.field("source_parts", pa.list_(pa.binary(8))),
+        pa.field("source_parts", pa.list_(pa.int64())),
+        # Hashes of the train pairs (user, item) whose reviews or ratings it was written from, be it by way of an item's
+        # profile: a refresh keeps a profile only if all of them are train still.
+        pa.field("source_pairs", pa.list_(pa.int64())),
     ]
 )
 METRICS = pa.schema(

@@ -13,7 +13,7 @@ from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks.profiles import imported_profiles, profile_stage, run_profiles, run_profiles_shard, train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 2
+VERSION = 3
 
 
 def item_stage(config: ProfileConfig, ingest: ArtifactRef, prepare: ArtifactRef) -> Stage:

@@ -20,7 +20,7 @@ from tasks.profiles import (
 )
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 2
+VERSION = 3
 _PREVIOUS = "user_profiles/previous"
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rlmrec_core.data.draws import Draws
 from rlmrec_core.tables import ITEM_INDEX, ITEMS, SPLIT, USER_INDEX, check
 
 Rows = npt.NDArray[np.int64]
@@ -76,6 +77,11 @@ class TrainCorpus:
         """The item of each train row."""
         items: Ids = self._train["item"].to_numpy()
         return items
+
+    @cached_property
+    def pairs(self) -> Rows:
+        """A hash of the user's and the item's id for each train row, the same in every run."""
+        return Draws(self.user_ids, self.item_ids, seed=0).pairs("train", self.users, self.items).view(np.int64)
 
     def rating(self, row: int) -> float | None:
         """The rating of a train row; None where there is none."""

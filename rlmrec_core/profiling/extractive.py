@@ -7,7 +7,7 @@ in common first, then their most central and diverse sentences. Nothing is rando
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import log1p
 from typing import TYPE_CHECKING
@@ -92,12 +92,15 @@ def _item_row(source: ItemSource, tfidf: "TfidfVectorizer | None", max_words: in
     budget.add([f"{source.title.rstrip('.')}."] if source.title else [])
     facts = budget.add(_facts(source.attributes))
     lead = budget.add(split_sentences(source.description)[:_LEAD])
-    voices = budget.add(_borne_out(source.reviews, tfidf, budget.left, alone=not lead))
+    chosen = _borne_out(source.reviews, tfidf, budget.left, alone=not lead)
+    voices = budget.add([text for text, _ in chosen])
     reasoning = (
         f"Extracted without a language model: the title, {facts} facts, {lead} sentences that open the description "
         f"and {voices} sentences from {len(source.reviews)} train reviews, preferring what several reviews bear out."
     )
-    return _ok(source, budget.text, reasoning)
+    return replace(
+        _ok(source, budget.text, reasoning), source_pairs=tuple(source.pairs[review] for _, review in chosen)
+    )
 
 
 def _ok(source: ItemSource | UserSource, text: str, reasoning: str) -> ProfileRow:
@@ -141,21 +144,26 @@ def _single(attributes: Sequence[Attribute]) -> list[Attribute]:
     return [(name, part) for name, value in attributes for part in value.split(", ")]
 
 
-def _borne_out(reviews: Sequence[str], tfidf: "TfidfVectorizer | None", words: int, alone: bool) -> list[str]:
-    """Review sentences that at least two reviews support; the most central ones if there are none and no other text."""
+def _borne_out(
+    reviews: Sequence[str], tfidf: "TfidfVectorizer | None", words: int, alone: bool
+) -> list[tuple[str, int]]:
+    """Review sentences that at least two reviews support; the most central ones if there are none and no other text.
+
+    Each with the position of its review.
+    """
     pairs = [(text, place) for place, review in enumerate(reviews) for text in dict.fromkeys(split_statements(review))]
     if not pairs:
         return []
     texts = [text for text, _ in pairs]
     if tfidf is None:
-        return texts[:1] if alone else []
+        return pairs[:1] if alone else []
     vectors = tfidf.transform(texts)
     supporters, scores = support(vectors, np.array([place for _, place in pairs]), _BORNE_OUT)
     lengths = np.array([len(text.split()) for text in texts])
     candidates = np.where(supporters >= 2, lengths, 0)
     if not candidates.any() and alone:
         candidates = lengths
-    return [texts[place] for place in select(vectors, scores, candidates.tolist(), words, _SENTENCES)]
+    return [pairs[place] for place in select(vectors, scores, candidates.tolist(), words, _SENTENCES)]
 
 
 class _UserWriter:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.tables import PROFILES, check
@@ -13,16 +16,19 @@ from rlmrec_core.tables import PROFILES, check
 class Previous:
     """Profiles of an earlier run, to be kept where fewer than `threshold` parts of a source are new or changed.
 
-    table: PROFILES. old_ids, ids: the original id of each row then and now, by dense id.
+    table: PROFILES. old_ids, ids: the original id of each row then and now, by dense id. train_pairs: of the split now.
+    A profile is kept only if every pair that it was written from, be it by way of an item's profile, is train now: no
+    text of what has become validation or test, or was taken back, lives on in it.
     Parts are compared with those that the profile was written from, so that small changes add up over refreshes.
     """
 
     table: pa.Table = field(repr=False)
     old_ids: pa.Array = field(repr=False)
     ids: pa.Array = field(repr=False)
+    train_pairs: npt.NDArray[np.int64] = field(repr=False)
     threshold: int
 
-    def kept(self, now: int, parts: tuple[bytes, ...]) -> ProfileRow | None:
+    def kept(self, now: int, parts: tuple[int, ...]) -> ProfileRow | None:
         """The earlier profile of whoever is `now` in this run; None if it should be written anew."""
         place = self._place_of.get(self.ids[now].as_py())
         if place is None:
@@ -39,7 +45,16 @@ class Previous:
 
     @cached_property
     def _place_of(self) -> dict[str, int]:
-        """Row of each original id that has a profile of the model's own."""
+        """Row of each original id that has a profile of the model's own, written from what is train now."""
         names = self.old_ids.take(self._table["id"].combine_chunks()).to_pylist()
-        usable = zip(self._table["status"].to_pylist(), self._table["generator"].to_pylist(), strict=True)
-        return {n: p for p, (n, known) in enumerate(zip(names, usable, strict=True)) if known == ("ok", "llm")}
+        own = pc.and_(pc.equal(self._table["status"], "ok"), pc.equal(self._table["generator"], "llm"))
+        usable = own.to_numpy(zero_copy_only=False) & ~self._written_from_other()
+        return {names[place]: int(place) for place in np.flatnonzero(usable)}
+
+    def _written_from_other(self) -> npt.NDArray[np.bool_]:
+        """True for the rows written from a pair that is not train now, or from pairs unknown."""
+        pairs = self._table["source_pairs"].combine_chunks()
+        other: npt.NDArray[np.bool_] = pairs.is_null().to_numpy(zero_copy_only=False).copy()
+        is_train = np.isin(pairs.flatten().to_numpy(zero_copy_only=False), self.train_pairs)
+        other[pc.list_parent_indices(pairs).to_numpy(zero_copy_only=False)[~is_train]] = True
+        return other

@@ -30,8 +30,13 @@ _ROWS = 256  # handed on at a time
 class Summaries(Sequence[str | None]):
     """The summarization of each item or user, None where there is none; kept as Arrow keeps it, by id."""
 
-    def __init__(self, texts: pa.Array) -> None:
-        self._texts = texts
+    def __init__(self, texts: pa.Array, pairs: pa.ListArray | None = None) -> None:
+        self._texts, self._pairs = texts, pairs
+
+    def pairs(self, place: int) -> list[int]:
+        """The train pairs that a summarization was written from (PROFILES.source_pairs)."""
+        pairs: list[int] | None = self._pairs[place].as_py() if self._pairs is not None else None
+        return pairs or []
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -42,7 +47,7 @@ class Summaries(Sequence[str | None]):
     def __getitem__(self, place: slice) -> "Summaries": ...
     def __getitem__(self, place: int | slice) -> "str | Summaries | None":
         if isinstance(place, slice):
-            return Summaries(self._texts[place])
+            return Summaries(self._texts[place], None if self._pairs is None else self._pairs[place])
         text: str | None = self._texts[place].as_py()
         return text
 
@@ -120,7 +125,7 @@ def plan_users(corpus: TrainCorpus, item_profiles: pa.Table | None, config: Prof
     """What `profile_users` would take; without item profiles, which are not written yet, all is estimated."""
     if item_profiles is not None:
         return _user_job(corpus, summarizations(item_profiles, corpus), config, ledger, "plan").plan()
-    stand_in = ["word " * (config.max_words * 3 // 4)] * corpus.n_items
+    stand_in = Summaries(pa.array(["word " * (config.max_words * 3 // 4)] * corpus.n_items))
     plan = _user_job(corpus, stand_in, config, ledger, "plan").plan()
     return replace(plan, count="estimated", note="item profiles are not written yet: their length is assumed")
 
@@ -148,7 +153,7 @@ def _item_job(
 
 def _user_job(
     corpus: TrainCorpus,
-    summaries: Sequence[str | None],
+    summaries: Summaries,
     config: ProfileConfig,
     ledger: Path,
     account: str,
@@ -158,7 +163,8 @@ def _user_job(
     """The job of writing users' profiles with a model server."""
 
     def sources(ids: range | None = None) -> Iterator[Source]:
-        return user_sources(corpus, summaries, ids, max_items=config.max_reviews, seed=config.seed)
+        options = {"max_items": config.max_reviews, "seed": config.seed}
+        return user_sources(corpus, summaries, ids, **options, item_pairs=summaries.pairs)
 
     @cache
     def extractor() -> Callable[[UserSource], ProfileRow]:
@@ -167,7 +173,7 @@ def _user_job(
     def stand_in(source: Source) -> ProfileRow:
         return extractor()(cast(UserSource, source))
 
-    kept = _previous(previous, corpus.user_ids, config.refresh_threshold) if previous else None
+    kept = _previous(previous, corpus, config.refresh_threshold) if previous else None
     own_sources = partial(sources, shard.of(corpus.n_users))
     return ProfileJob(
         sources, "user", config, ledger, account, _chosen(config, stand_in, shard), kept, own_sources, shard.at_once
@@ -184,7 +190,7 @@ def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
         )
     table = check(profiles, PROFILES, "profiles").sort_by("id")
     texts = pc.if_else(pc.equal(table["status"], "ok"), table["summarization"], pa.scalar(None, pa.string()))
-    return Summaries(texts.combine_chunks())
+    return Summaries(texts.combine_chunks(), table["source_pairs"].combine_chunks())
 
 
 def _chosen(config: ProfileConfig, extractor: Extractor, shard: Shard) -> Extractor | None:
@@ -192,9 +198,9 @@ def _chosen(config: ProfileConfig, extractor: Extractor, shard: Shard) -> Extrac
     return extractor if config.fallback == "extractive" and shard.total == 1 else None
 
 
-def _previous(previous: tuple[pa.Table, pa.Table], ids: pa.Array, threshold: int) -> Previous:
+def _previous(previous: tuple[pa.Table, pa.Table], corpus: TrainCorpus, threshold: int) -> Previous:
     table, index = previous
-    return Previous(table, index.sort_by("user")["user_id"].combine_chunks(), ids, threshold)
+    return Previous(table, index.sort_by("user")["user_id"].combine_chunks(), corpus.user_ids, corpus.pairs, threshold)
 
 
 def _imported_rows(ids: pa.Array, profiles: pa.Table) -> Iterator[ProfileRow]:

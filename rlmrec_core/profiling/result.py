@@ -41,16 +41,18 @@ class ProfileRow:
     finish_reason: str | None = None
     attempts: int | None = None
     source_hash: str | None = None
-    source_parts: tuple[bytes, ...] | None = None
+    source_parts: tuple[int, ...] | None = None
     """What each piece of the source hashes to: tells how much of it changed."""
+    source_pairs: tuple[int, ...] | None = None
+    """The train pairs that it was written from: tells whether all of them are train still."""
     worth_retrying: bool = False
     """Whether the model may yet write the profile that an extractive one stands in for."""
 
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> "ProfileRow":
         """A row as it was before it became one of the PROFILES table."""
-        parts = written["source_parts"]
-        return cls(**{**written, "source_parts": None if parts is None else tuple(parts)})
+        lists = {name: written[name] for name in ("source_parts", "source_pairs")}
+        return cls(**{**written, **{name: None if one is None else tuple(one) for name, one in lists.items()}})
 
 
 def rows_of(profiles: pa.Table) -> Iterator[ProfileRow]:

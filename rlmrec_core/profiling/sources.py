@@ -1,7 +1,7 @@
 """What one profile is written from: the facts about an item (eq. 13) or a person (eq. 14)."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ class ItemSource:
     description: str | None
     attributes: tuple[tuple[str, str], ...]
     reviews: tuple[str, ...]
+    pairs: tuple[int, ...] = ()
+    """TrainCorpus.pairs of the reviews."""
 
     @property
     def is_empty(self) -> bool:
@@ -43,6 +45,8 @@ class UserSource:
 
     id: int
     interactions: tuple[Interaction, ...]
+    pairs: tuple[int, ...] = ()
+    """TrainCorpus.pairs of the interactions, and those that the items' profiles were written from."""
 
     @property
     def is_empty(self) -> bool:
@@ -59,13 +63,13 @@ def source_hash(source: Source) -> str:
     return sha256_of([[one.title, one.profile, one.rating, one.review] for one in source.interactions])
 
 
-def source_parts(source: Source) -> tuple[bytes, ...]:
-    """8 bytes for each interaction of a user, or for an item as a whole."""
+def source_parts(source: Source) -> tuple[int, ...]:
+    """A hash of 64 bits for each interaction of a user, or for an item as a whole."""
     if isinstance(source, ItemSource):
-        return (bytes.fromhex(source_hash(source))[:8],)
-    return tuple(
-        bytes.fromhex(sha256_of([one.title, one.profile, one.rating, one.review]))[:8] for one in source.interactions
-    )
+        hashes = [source_hash(source)]
+    else:
+        hashes = [sha256_of([one.title, one.profile, one.rating, one.review]) for one in source.interactions]
+    return tuple(int.from_bytes(bytes.fromhex(one)[:8], signed=True) for one in hashes)
 
 
 def item_sources(
@@ -82,7 +86,8 @@ def item_source(corpus: TrainCorpus, item: int, *, max_reviews: int, seed: int) 
     written = rows[[corpus.review(int(row)) is not None for row in rows]] if len(rows) else rows
     drawn = sample_rows(corpus, "item", written, max_reviews, seed)
     reviews = tuple(review for row in drawn if (review := corpus.review(row)))
-    return ItemSource(item, corpus.title(item), corpus.description(item), corpus.attributes(item), reviews)
+    texts = (corpus.title(item), corpus.description(item), corpus.attributes(item))
+    return ItemSource(item, *texts, reviews, tuple(corpus.pairs[list(drawn)].tolist()))
 
 
 def user_sources(
@@ -92,22 +97,35 @@ def user_sources(
     *,
     max_items: int,
     seed: int,
+    item_pairs: Callable[[int], Sequence[int]] = lambda item: (),
 ) -> Iterator[UserSource]:
     """One source per user, by id: of these users, or of all.
 
-    item_profiles: the summarization of each item, None where it has none.
+    item_profiles: the summarization of each item, None where it has none. item_pairs: the train pairs that the profile
+    of an item was written from.
     """
     for user in range(corpus.n_users) if ids is None else ids:
-        yield user_source(corpus, user, item_profiles, max_items=max_items, seed=seed)
+        yield user_source(corpus, user, item_profiles, max_items=max_items, seed=seed, item_pairs=item_pairs)
 
 
 def user_source(
-    corpus: TrainCorpus, user: int, item_profiles: Sequence[str | None], *, max_items: int, seed: int
+    corpus: TrainCorpus,
+    user: int,
+    item_profiles: Sequence[str | None],
+    *,
+    max_items: int,
+    seed: int,
+    item_pairs: Callable[[int], Sequence[int]] = lambda item: (),
 ) -> UserSource:
     """The source of one user."""
     drawn = sample_rows(corpus, "user", corpus.rows_of_user(user), max_items, seed)
-    chosen = (_interaction(corpus, row, item_profiles) for row in drawn)
-    return UserSource(user, tuple(one for one in chosen if one.title or one.profile or one.review))
+    chosen, pairs = [], set[int]()
+    for row in drawn:
+        one = _interaction(corpus, row, item_profiles)
+        if one.title or one.profile or one.review:
+            chosen.append(one)
+            pairs.update([int(corpus.pairs[row])], item_pairs(one.item))
+    return UserSource(user, tuple(chosen), tuple(sorted(pairs)))
 
 
 def _interaction(corpus: TrainCorpus, row: int, item_profiles: Sequence[str | None]) -> Interaction:
@@ -119,10 +137,9 @@ def sample_rows(corpus: TrainCorpus, side: Side, rows: Rows, size: int, seed: in
     """At most `size` of one item's or user's train rows, uniformly, in the order of the draw.
 
     Every row is ranked by a hash of the seed and its own ids, and the lowest ranks win (bottom-k sampling): a row's
-    rank depends on no other row, so that a new review or item changes at most one place in the samples it belongs to.
+    rank depends on no other row and no dense number, so that a new review or item changes at most one place in the
+    samples it belongs to.
     """
-    if len(rows) <= size:
-        return [int(row) for row in rows]
     ranks = [(_rank(corpus, side, int(row), seed), int(row)) for row in rows]
     return [row for _, row in sorted(ranks)[:size]]
 

@@ -81,7 +81,9 @@ class ProfileWriter:
         if self.previous and (kept := self.previous.kept(source.id, parts)):
             return kept
         row = ProfileRow(source.id, "llm", "failed", attempts=0, source_hash=source_hash(source), source_parts=parts)
-        row = replace(row, model=self.config.llm.model, prompt_version=self.prompts.templates.version)
+        row = replace(
+            row, source_pairs=source.pairs, model=self.config.llm.model, prompt_version=self.prompts.templates.version
+        )
         try:
             return (yield from self._prompted(row, source))
         except PromptTooLong as error:
@@ -139,6 +141,7 @@ def _extracted(row: ProfileRow, instead: ProfileRow) -> ProfileRow:
     return replace(
         row,
         generator="extractive",
+        source_pairs=instead.source_pairs,
         status="ok",
         worth_retrying=row.worth_retrying or row.status == "failed",
         summarization=instead.summarization,

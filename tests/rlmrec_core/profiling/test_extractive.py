@@ -78,7 +78,7 @@ def test_a_user_tells_what_the_items_share(build):
     profiles = ["For fans of foggy harbours.", None, "For fans of foggy ferries.", *others]
     rows = list(extract_users(build(edges=edges), profiles, max_words=60, seed=0))
     assert rows[0].summarization.startswith("genre: crime. Recurring themes: fans, foggy. ")
-    assert "foggy" in rows[0].summarization and "harbours" in rows[0].summarization
+    assert rows[0].summarization.endswith(("For fans of foggy harbours.", "For fans of foggy ferries."))
     assert "I adore greenhouses." in rows[1].summarization and "science fiction" in rows[1].summarization
     assert rows[2].status == rows[3].status == "missing"
 
