@@ -18,7 +18,7 @@ from rlmrec_core.data.draws import Draws, divided
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.tables import PARTS
 from storage import ArtifactStore, StoreConfig
-from tests.rlmrec_core.data.worlds import NO_ITEMS, drain, interactions, pair_lists
+from tests.rlmrec_core.data.worlds import EDITS, NO_ITEMS, drain, edited, interactions, pair_lists
 
 SCOPES = get_args(SplitScope)
 EVERY_SCOPE = pytest.mark.parametrize("scope", SCOPES)
@@ -89,27 +89,6 @@ def test_the_same_bytes_for_the_same_seed(tmp_path: Path, scope: SplitScope) -> 
     assert first == again
     # All times of the sample differ, so a temporal split has nothing to draw.
     assert (first["split.parquet"] == other["split.parquet"]) == (scope in ("temporal", "per_user_temporal"))
-
-
-EDITS = st.lists(st.tuples(st.sampled_from("+-"), st.sampled_from(["pair", "user", "item"]), st.integers(0, 8)))
-
-
-def edited(pairs: list[tuple[str, str]], edits: list[tuple[str, str, int]], random: Any) -> list[tuple[str, str]]:
-    """Pairs after interactions, users and items have come and gone, in another order and with duplicates."""
-    now = set(pairs)
-    for sign, kind, n in edits:
-        user, item = f"new {n}" if kind == "user" else f"{n}", f"new {n}" if kind == "item" else f"{n % 5}"
-        if sign == "+":
-            several = {"pair": [(user, item)], "user": [(user, f"{i}") for i in range(n)]}
-            now.update(several.get(kind, [(f"{u}", item) for u in range(n)]))
-        else:
-            now = {
-                (u, i)
-                for u, i in now
-                if (u, i) != (user, item) and (kind == "pair" or f"{n}" != {"user": u}.get(kind, i))
-            }
-    rows = sorted(now) + random.sample(sorted(now), len(now) // 3)
-    return random.sample(rows, len(rows))
 
 
 @settings(max_examples=60, deadline=None)

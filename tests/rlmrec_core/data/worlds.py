@@ -1,6 +1,7 @@
 """Small inputs for the tests of this folder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,3 +38,24 @@ def pair_lists(n_users: int = 8, n_items: int = 8, max_size: int = 50) -> st.Sea
     """Lists of different (user, item) pairs."""
     pair = st.tuples(st.integers(0, n_users - 1), st.integers(0, n_items - 1))
     return st.lists(pair, min_size=1, max_size=max_size, unique=True)
+
+
+EDITS = st.lists(st.tuples(st.sampled_from("+-"), st.sampled_from(["pair", "user", "item"]), st.integers(0, 8)))
+
+
+def edited(pairs: list[tuple[str, str]], edits: list[tuple[str, str, int]], random: Any) -> list[tuple[str, str]]:
+    """Pairs after interactions, users and items have come and gone, in another order and with duplicates."""
+    now = set(pairs)
+    for sign, kind, n in edits:
+        user, item = f"new {n}" if kind == "user" else f"{n}", f"new {n}" if kind == "item" else f"{n % 5}"
+        if sign == "+":
+            several = {"pair": [(user, item)], "user": [(user, f"{i}") for i in range(n)]}
+            now.update(several.get(kind, [(f"{u}", item) for u in range(n)]))
+        else:
+            now = {
+                (u, i)
+                for u, i in now
+                if (u, i) != (user, item) and (kind == "pair" or f"{n}" != {"user": u}.get(kind, i))
+            }
+    rows = sorted(now) + random.sample(sorted(now), len(now) // 3)
+    return random.sample(rows, len(rows))
