@@ -5,6 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun, Log, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Cancelling, Crashed
 from prefect.workers.process import ProcessWorker
 
 from flows.faults import ENGINES
@@ -30,6 +31,8 @@ _UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _PAGE = 200
 _POLLS_AFTER_END = 3
 """The last lines arrive a little after the state."""
+_CANCEL_SECONDS = 60.0
+"""Prefect kills a run that has not ended after 30; a worker may take some to hear of it."""
 _LONGEST_PAUSE = 5.0
 """Seconds. Every poll asks for the lines of each stage: once a second it would take a tenth of a core from training."""
 
@@ -96,11 +99,37 @@ def follow(client: SyncPrefectClient, run: FlowRun, show: Callable[[Log], None],
         time.sleep(pause)
 
 
-def cancel(client: SyncPrefectClient, run: FlowRun) -> None:
+def cancel(client: SyncPrefectClient, run: FlowRun, show: Callable[[Log], None]) -> None:
+    """Have the run's worker end it, wherever that runs, and show its last lines; returns once the run has ended.
+
+    A run that no worker has taken yet, or whose worker does not answer in time, is marked Cancelled.
+    """
+    state = client.read_flow_run(run.id).state
+    if not state or state.is_final():
+        return
+    if state.is_running() or state.is_pending() or state.is_paused():
+        client.set_flow_run_state(run.id, Cancelling(message="The command that asked for it ended."))
+        with suppress(TimeoutError):
+            follow(client, run, show, _deadline(_CANCEL_SECONDS))
+            return
+    mark_cancelled(client, run)
+
+
+def mark_cancelled(client: SyncPrefectClient, run: FlowRun) -> None:
     """Mark the run Cancelled, if it has not ended."""
     state = client.read_flow_run(run.id).state
     if state and not state.is_final():
         client.set_flow_run_state(run.id, Cancelled(message="The command that asked for it ended."), force=True)
+
+
+def _deadline(seconds: float) -> Callable[[], None]:
+    end = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise TimeoutError
+
+    return check
 
 
 def _new_lines(client: SyncPrefectClient, run_id: UUID, seen: Counter[UUID]) -> Iterator[Log]:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import psutil
 
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 25.0
+"""For a flow run to keep the answers that are under way to it."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -42,9 +43,10 @@ def _adopt_orphans() -> None:
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
     descendants = psutil.Process().children(recursive=True)
-    child.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(_GRACE_SECONDS)
+    for process in descendants:  # a worker would not pass it on to its runs
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(descendants, _GRACE_SECONDS)
     for process in {*descendants, *psutil.Process().children(recursive=True)}:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from httpx import TransportError
 from prefect.client.schemas.objects import Log
 from rich.console import Console
 
-from flows.client import cancel, connect, follow, submit
+from flows.client import cancel, connect, follow, mark_cancelled, submit
 from flows.faults import of_state
 from flows.launch import Running, everything
 from flows.services import Home, ServiceError
@@ -26,14 +27,20 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
     with _server(home, console.print) as running, connect(running.api) as client:
         flow_run = submit(client, parameters)
         console.print(f"run {flow_run.name}: {running.ui}/runs/flow-run/{flow_run.id}", markup=False)
+        show = partial(_show, console)
         try:
-            state = follow(client, flow_run, lambda line: _show(console, line), running.check)
+            state = follow(client, flow_run, show, running.check)
         except TransportError as error:
             running.check()
             raise ServiceError(f"the server at {running.ui} does not answer: {error}") from error
+        except (KeyboardInterrupt, SystemExit):
+            console.print("stopping the run: nothing new is asked, what is under way is kept (again: do not wait)")
+            cancel(client, flow_run, show)
+            console.print("stopped: the same command goes on from here, and pays for nothing twice")
+            raise
         finally:
             if running.server and running.server.alive:
-                cancel(client, flow_run)
+                mark_cancelled(client, flow_run)
     console.print(f"run {flow_run.name}: {state.name}", markup=False)
     if not state.is_completed():
         console.print(f"error: {of_state(state.message or 'no reason was given')}", markup=False)

@@ -31,7 +31,7 @@ _FOREIGN = {
 }
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _START_SECONDS = 300.0
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 40.0
 
 
 class ServiceError(RuntimeError):

@@ -62,7 +62,11 @@ def run_profiles(
     def write(out: ArtifactWriter) -> None:
         place = workplace(stage, artifacts, stage.name.replace("_", " "))
         result = compute(replace(place, joined=shards.joined(stage, artifacts, n_shards, "profiles")))
-        out.batches("profiles", result.schema, result.batches())
+        try:
+            out.batches("profiles", result.schema, result.batches())
+        except BaseException:
+            show_spent(stage.name, result.report)
+            raise
         out.unfinished = result.unfinished
         show_costs(stage.name, result.report)
 
@@ -118,6 +122,17 @@ def account_of(stage: str, key: str) -> str:
 def imported_profiles(artifacts: ArtifactStore, ingest: ArtifactRef, side: Side) -> pa.Table:
     """The profiles that came with the raw data; no rows where there were none."""
     return artifacts.table(ingest, f"imported_{side}_profiles")
+
+
+def show_spent(stage: str, costs: Mapping[str, Any]) -> None:
+    """What a stage that was stopped has spent so far, as a line of the log."""
+    if spent := costs.get("ledger"):
+        calls = ", ".join(f"{number} {state}" for state, number in spent["calls"].items()) or "none"
+        maybe = f", and ${spent['possibly_billed_usd']:.4f} may be billed" if spent["possibly_billed_usd"] else ""
+        report.log().info(
+            "%s stopped: $%.4f spent on it so far%s (requests: %s); run again to go on, answers that came are kept",
+            in_words(stage), spent["usd"], maybe, calls,
+        )  # fmt: skip
 
 
 def show_costs(stage: str, costs: Mapping[str, Any]) -> None:

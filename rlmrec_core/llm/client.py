@@ -31,6 +31,7 @@ from rlmrec_core.llm.ledger import Ledger, Outcome, open_ledger
 from rlmrec_core.llm.rate_limiter import RateLimiter, reset_wait
 from rlmrec_core.llm.request import Request
 from rlmrec_core.llm.server import Server
+from rlmrec_core.llm.workers import check_stopped
 
 Answer = TypeVar("Answer")
 Read = Callable[[bytes], Answer]
@@ -207,6 +208,7 @@ class LlmClient:
             async with asyncio.timeout_at(_loop_time(tries.deadline)) as patience:
                 async with self.limiter.slot(request.input_tokens + request.max_output_tokens) as sent_at:
                     patience.reschedule(None)
+                    check_stopped()
                     if self._stop:
                         raise self._stop
                     await self.ledger.sent(call_id)

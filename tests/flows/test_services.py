@@ -58,6 +58,44 @@ def test_the_whole_family_ends_with_its_starter(number):
     assert [gone(pid) for pid in pids] == [True, True]
 
 
+# A run in a session of its own that has something to keep before it ends.
+KEEPER = """
+import signal, sys, time
+def keep(*_):
+    time.sleep(0.5)
+    open(sys.argv[1], "w").write("kept")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, keep)
+print("ready", flush=True)
+time.sleep(600)
+"""
+WORKER = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, '-c', {KEEPER!r}, sys.argv[1]], start_new_session=True)
+time.sleep(600)
+"""
+
+
+def test_what_has_something_to_keep_may_do_so_before_it_ends(tmp_path):
+    kept = tmp_path / "kept"
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "flows.guard", sys.executable, "-c", WORKER, str(kept)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert guard.stdin and guard.stdout and guard.stdout.readline() == "ready\n"
+    guard.stdin.close()
+    guard.wait(20)
+    assert kept.read_text() == "kept"
+
+
+def test_calls_to_this_machine_pass_no_proxy(home, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "example.org,localhost")
+    monkeypatch.delenv("no_proxy", raising=False)
+    environment = home.environment()
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "example.org,localhost,127.0.0.1,::1"
+
+
 def test_the_orphans_of_a_killed_process_end_too():
     guard = subprocess.Popen(
         [sys.executable, "-m", "flows.guard", sys.executable, "-c", FAMILY],

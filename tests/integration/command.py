@@ -39,7 +39,7 @@ class Up:
 def environment(**changes: str) -> dict[str, str]:
     """The tests' own, without what they told Prefect."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return inherited | {"OMP_NUM_THREADS": "1"} | changes
+    return inherited | {"OMP_NUM_THREADS": "1", "OPENAI_API_KEY": "sk-test"} | changes
 
 
 def start(*arguments: str | Path) -> "subprocess.Popen[str]":

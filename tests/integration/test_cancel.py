@@ -1,0 +1,36 @@
+"""Ctrl-C on `rlmrec run` where the run lives in the worker of another command."""
+
+import json
+import signal
+import sqlite3
+from contextlib import closing
+
+from tests.fake_llm import FakeLLM
+from tests.integration.command import finish, prefect, start_run, wait_until
+from tests.tasks.by_hand import TINY
+
+N_ITEMS = 3000
+
+
+def test_ctrl_c_stops_the_spending_and_keeps_what_is_under_way(up):
+    with FakeLLM(latency=0.3) as server:
+        llm = {"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 2.0, "concurrency": 4}
+        asking = {
+            "ingest": {"sample_users": 500, "sample_items": N_ITEMS},
+            "prepare": {"k_core": 1},
+            "item_profiles": {"generator": "llm", "max_words": 60, "llm": llm},
+        }
+        run = start_run(up.store, TINY | asking)
+        wait_until(lambda: server.n_requests > 8 or run.poll() is not None, "asking")
+        run.send_signal(signal.SIGINT)
+        status, output = finish(run)
+        asked = server.n_requests
+        assert status == 130 and "stopping the run" in output, output
+        assert "item profiles stopped: $" in output and "pays for nothing twice" in output, output
+        assert "Traceback" not in output
+        _, listed = prefect(up, "flow-run", "ls", "--state-type", "CANCELLED", "--state-type", "RUNNING", "-o", "json")
+        assert {found["state"]["type"] for found in json.loads(listed)} == {"CANCELLED"}, listed
+        assert 8 < asked == server.n_requests < 0.5 * N_ITEMS
+    with closing(sqlite3.connect(up.store / "ledger.sqlite")) as ledger:
+        calls = dict(ledger.execute("SELECT state, count(*) FROM calls WHERE state != 'released' GROUP BY state"))
+    assert calls == {"answered": asked}
