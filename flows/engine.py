@@ -126,4 +126,6 @@ def _check_library() -> None:
     try:
         import prefect_dask  # noqa: F401
     except ImportError as error:
-        raise NoEngine("engine dask needs a library that is not installed: pip install 'rlmrec[dask]'") from error
+        raise NoEngine(
+            "engine dask needs a library that is not installed: pip install 'prefect-dask>=0.3.7,<0.4'"
+        ) from error

@@ -46,9 +46,7 @@ def _load(name: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise MissingSetting(
-            "encoder sentence-transformers needs: pip install 'rlmrec[sentence-transformers]'"
-        ) from error
+        raise MissingSetting("encoder sentence-transformers needs: pip install sentence-transformers") from error
     try:
         return SentenceTransformer(name)
     except (OSError, ValueError) as error:

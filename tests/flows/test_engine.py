@@ -10,5 +10,5 @@ def test_without_the_library_only_the_one_who_asks_for_it_fails(monkeypatch):
     monkeypatch.setitem(sys.modules, "prefect_dask", None)  # as if it were not installed
     with ready(EngineConfig()) as engine:
         assert engine == EngineConfig()
-    with pytest.raises(NoEngine, match=r"pip install 'rlmrec\[dask\]'"), ready(EngineConfig(kind="dask")):
+    with pytest.raises(NoEngine, match="pip install 'prefect-dask"), ready(EngineConfig(kind="dask")):
         pass

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,17 @@ def start_up(folder: Path) -> Up:
 
 
 def start_run(store: Path, config: Mapping[str, Any]) -> "subprocess.Popen[str]":
-    fields = [(section, name, value) for section, fields in config.items() for name, value in fields.items()]
-    settings = [part for section, name, value in fields for part in ("--set", f"{section}.{name}={json.dumps(value)}")]
+    settings = [part for name, value in flat(config) for part in ("--set", f"{name}={json.dumps(value)}")]
     return start("run", "--store", store, *settings)
+
+
+def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their dotted names."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
