@@ -1,35 +1,36 @@
 """Train one model: a backbone, a variant, a seed."""
 
-from itertools import product
-
 import pyarrow.compute as pc
 import safetensors.torch
 from matplotlib.figure import Figure
 from prefect import State, task
 
 from rlmrec_core.config import TrainConfig
+from rlmrec_core.config.registry import family_of
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
-from rlmrec_core.models.graph import STOPPING_METRIC, EpochRecord, FitResult, fit
+from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, fit
+from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.ranking import ModelName
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.models import load_semantic, load_split
+from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 1
+VERSION = 2
 _CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
 
 
 def runs(config: TrainConfig) -> list[RunSettings]:
     """The models that `config` asks for."""
-    return [config.run(*names) for names in product(config.backbones, config.variants, config.seeds)]
+    return config.runs()
 
 
 def reads_semantics(config: TrainConfig) -> bool:
     """Whether any of the models needs semantic vectors; Base does not."""
-    return any(run.alignment for run in runs(config))
+    return any(run.reads_semantics for run in runs(config))
 
 
 @task(name="train", task_run_name="train {settings.backbone} {settings.variant} {settings.seed}", **UNCACHED)
@@ -42,21 +43,27 @@ def train(
 ) -> StageResult | State[StageResult]:
     """User and item vectors, weights and history. A model killed in the making goes on from its last checkpoint."""
     artifacts = ArtifactStore.open(store)
-    inputs = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {})
+    keys = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {})
     labels = {name: getattr(settings, name) for name in ModelName._fields}
-    stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(settings), inputs, labels)
+    stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(settings), keys, labels)
 
     def write(out: ArtifactWriter) -> None:
         checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
-        split = load_split(artifacts, prepare)
         semantic = load_semantic(artifacts, embed) if embed else None
+        texts = _texts(artifacts, prepare) if family_of(settings.backbone).reads_text else None
+        inputs = Inputs(load_split(artifacts, prepare), semantic, texts)
         narrator = _Narrator(settings)
-        _write(out, fit(split, settings, semantic, checkpoint=checkpoint, on_epoch=narrator))
+        _write(out, fit(inputs, settings, checkpoint=checkpoint, on_epoch=narrator))
         narrator.finish()
 
     result = stage.run(artifacts, write, force=force)
     _show_curve(artifacts, result)
     return as_state(result)
+
+
+def _texts(artifacts: ArtifactStore, prepare: ArtifactRef) -> TrainCorpus:
+    ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], artifacts.url)
+    return train_corpus(artifacts, ingest, prepare)
 
 
 def _write(out: ArtifactWriter, fitted: FitResult) -> None:

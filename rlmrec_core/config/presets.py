@@ -125,23 +125,19 @@ _TUNED: dict[str, dict[str, dict[str, dict[str, Value]]]] = {
     },
 }
 
-# What a backbone without an entry of its own starts from.
-_GENERAL: dict[str, dict[str, Value]] = {
-    "base": {"n_layers": 2, "weight_decay": 1e-6, "patience": 5},
-    "con": {"align_weight": 1e-2, "align_tau": 0.2, "align_in_batch": False},
-    "gen": {"align_weight": 0.1, "align_tau": 0.2, "mask_ratio": 0.1},
-}
-
 
 def hyper_parameters(dataset: HyperPreset, backbone: str, variant: str, protocol: Protocol) -> dict[str, Value]:
-    """Every hyper-parameter of a run by name: those of TrainConfig, and the backbone's own."""
+    """The hyper-parameters of a run that the preset sets; what it leaves out is at its default.
+
+    align_* and mask_ratio are of the alignment, weight_decay and patience of the training, all others the backbone's.
+    """
     column = _PAPER_SETS.index(_STARTS_FROM.get(dataset, dataset))
     paper, tuned = _PAPER.get(backbone, {}), _TUNED.get(dataset, {}).get(backbone, {})
     if protocol == "paper":
         tuned = {}
     chosen: dict[str, Value] = {}
     for name in dict.fromkeys(("base", variant)):
-        chosen |= _GENERAL.get(name, {}) | _column(paper.get(name, {}), column) | tuned.get(name, {})
+        chosen |= _column(paper.get(name, {}), column) | tuned.get(name, {})
     return chosen
 
 

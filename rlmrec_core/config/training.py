@@ -1,64 +1,125 @@
 """Settings of the stages that learn and rank: train, evaluate and recommend."""
 
-from typing import Literal, Self
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from rlmrec_core.config.presets import HyperPreset, Protocol, Value, hyper_parameters
+from rlmrec_core.config.registry import (
+    BackboneName,
+    VariantName,
+    alignment_settings,
+    backbone_settings,
+    family_of,
+)
 from rlmrec_core.config.section import Section
 
-# The registry of backbones: a name here is a file of that name in rlmrec_core/models/graph/backbones.
-BackboneName = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
-VariantName = Literal["base", "con", "gen"]
+AlignedName = Literal["con", "gen"]
 
 
-class AlignmentSettings(Section):
-    """How collaborative vectors are aligned with semantic ones (RLMRec, section 3.3)."""
+class TrainingLoop(Section):
+    """What every training has, whatever the model."""
 
-    weight: float = Field(ge=0, description="Weight of the alignment loss")
-    tau: float = Field(ge=0.03, description="Temperature of the alignment loss")
-    mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
-    in_batch: bool | None = Field(None, description="Con: contrast users within the batch, not with all users")
-    shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors")
-    bf16: bool = Field(False, description="Large products of the alignment in bfloat16")
-
-
-class RunSettings(Section):
-    """One model's training with every hyper-parameter settled, and nothing that does not matter to it."""
-
-    backbone: BackboneName = Field(description="Graph recommender")
-    variant: VariantName = Field(description="Base, RLMRec-Con or RLMRec-Gen")
-    seed: int = Field(description="Seed of every random number of the run")
-    hyper: dict[str, Value] = Field(description="The backbone's own hyper-parameters")
-    alignment: AlignmentSettings | None = Field(description="None for Base")
-    embedding_size: int = Field(32, ge=1, description="Width d of the id embeddings")
+    embedding_size: int = Field(32, ge=1, le=4096, description="Width d of the id embeddings")
     learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam")
-    weight_decay: float = Field(ge=0, description="L2 weight lambda on the sum of squares of all parameters")
     batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
     max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
     validate_every: int = Field(3, ge=1, description="Epochs between two validations")
-    patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
-    threads: int = Field(1, ge=1, description="CPU threads")
-
-    @model_validator(mode="after")
-    def _variant_has_its_alignment(self) -> Self:
-        if (self.variant == "base") != (self.alignment is None):
-            raise ValueError(f"variant {self.variant!r}: alignment settings belong to con and gen, and only to them")
-        if self.alignment and (self.variant == "gen") != (self.alignment.mask_ratio is not None):
-            raise ValueError(f"variant {self.variant!r}: a mask ratio belongs to gen, and only to it")
-        if self.alignment and (self.variant == "con") != (self.alignment.in_batch is not None):
-            raise ValueError(f"variant {self.variant!r}: in_batch belongs to con, and only to it")
-        return self
+    threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
 
 
-class TrainConfig(Section):
-    """What is trained and how (RLMRec, section 4.1.3 and appendix B).
+class RunSettings(TrainingLoop):
+    """One model's training with every hyper-parameter settled, and nothing that does not matter to it."""
 
-    A hyper-parameter left empty takes the preset's value for its backbone and variant.
+    backbone: BackboneName = Field(description="The recommender")
+    variant: VariantName = Field(description="Base, RLMRec-Con or RLMRec-Gen")
+    seed: int = Field(description="Seed of every random number of the run")
+    backbone_settings: SerializeAsAny[Section] = Field(description="The backbone's own hyper-parameters")
+    alignment: SerializeAsAny[Section] | None = Field(description="None for Base")
+    weight_decay: float = Field(1e-6, ge=0, description="L2 weight lambda on the sum of squares of all parameters")
+    patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
+
+    @property
+    def reads_semantics(self) -> bool:
+        """Whether training needs the semantic vectors."""
+        return self.alignment is not None
+
+    @field_validator("backbone_settings", mode="before")
+    @classmethod
+    def _of_the_backbone(cls, value: Any, info: ValidationInfo) -> Any:
+        return _typed(value, backbone_settings(info.data["backbone"])) if "backbone" in info.data else value
+
+    @field_validator("alignment", mode="before")
+    @classmethod
+    def _of_the_variant(cls, value: Any, info: ValidationInfo) -> Any:
+        if not {"backbone", "variant"} <= info.data.keys():
+            return value
+        declared = alignment_settings(info.data["backbone"], info.data["variant"])
+        if (declared is None) != (value is None):
+            raise ValueError(
+                f"variant {info.data['variant']!r}: alignment settings belong to con and gen, and only to them"
+            )
+        return None if declared is None else _typed(value, declared)
+
+
+def _typed(value: Any, declared: type[Section]) -> Section:
+    return declared.model_validate(value if isinstance(value, Mapping) else value.model_dump())
+
+
+class _Overrides:
+    """Values by owner and field, of fields that each owner declares beside its code; the UI's form is drawn from there.
+
+    Each owner's class is looked up when a value or the form is wanted, so that reading settings loads no model.
     """
 
-    backbones: tuple[BackboneName, ...] = Field(("lightgcn",), min_length=1, description="Graph recommenders to train")
+    def __init__(self, owners: tuple[str, ...], declared: Callable[[str], type[Section] | None]) -> None:
+        self._owners, self._declared = owners, declared
+
+    def checked(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The values as their owners type them. Raises pydantic.ValidationError on one that an owner does not take."""
+        checked = {owner: self._checked(owner, dict(values)) for owner, values in given.items() if values}
+        return {owner: values for owner, values in checked.items() if values}
+
+    def _checked(self, owner: str, values: dict[str, Any]) -> dict[str, Any]:
+        declared = self._declared(owner)
+        assert declared is not None
+        if unknown := sorted(values.keys() - declared.model_fields.keys()):
+            known = ", ".join(declared.model_fields)
+            raise ValueError(f"{owner} has no setting {unknown[0]!r}; it has {known}")
+        whole = declared.model_validate({name: value for name, value in values.items() if value is not None})
+        return {name: getattr(whole, name) for name in values if values[name] is not None}
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "object", "properties": {owner: self._form(owner) for owner in self._owners}}
+
+    def _form(self, owner: str) -> dict[str, Any]:
+        declared = self._declared(owner)
+        assert declared is not None
+        fields = declared.model_json_schema()["properties"]
+        # No default: an empty field takes the preset's value.
+        empty = {name: {key: of for key, of in field.items() if key != "default"} for name, field in fields.items()}
+        return {"type": "object", "title": owner, "properties": empty}
+
+
+_OF_BACKBONES = _Overrides(get_args(BackboneName), backbone_settings)
+_OF_ALIGNMENTS = _Overrides(get_args(AlignedName), lambda variant: alignment_settings("lightgcn", variant))
+
+
+class ModelChoice(Section):
+    """Which models are trained: one for each backbone, variant and seed."""
+
+    backbones: tuple[BackboneName, ...] = Field(("lightgcn",), min_length=1, description="Recommenders to train")
     variants: tuple[VariantName, ...] = Field(
         ("base", "con", "gen"), min_length=1, description="Base, RLMRec-Con, RLMRec-Gen"
     )
@@ -68,74 +129,118 @@ class TrainConfig(Section):
         "tuned",
         description="paper: the values of RLMRec's experiments alone; tuned: ours over them where we searched",
     )
-    embedding_size: int = Field(32, ge=1, le=4096, description="Width d of the id embeddings")
-    learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam")
-    batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
-    max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
-    validate_every: int = Field(3, ge=1, description="Epochs between two validations")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
-    threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
+
+
+class TrainConfig(TrainingLoop, ModelChoice):
+    """What is trained and how (RLMRec, section 4.1.3 and appendix B).
+
+    A hyper-parameter left empty takes the preset's value for its backbone and variant.
+    """
+
     patience: int | None = Field(None, ge=1, description="Validations without a better Recall@20 before training stops")
-    n_layers: int | None = Field(None, ge=1, le=8, description="Propagation layers L")
     weight_decay: float | None = Field(
         None, ge=0, description="L2 weight lambda on the sum of squares of all parameters"
     )
-    align_weight: float | None = Field(None, ge=0, description="Weight of the alignment loss")
-    align_tau: float | None = Field(None, ge=0.03, description="Temperature of the alignment loss")
-    mask_ratio: float | None = Field(None, gt=0, lt=1, description="Gen: share of nodes whose embedding is masked")
-    align_in_batch: bool | None = Field(
-        None, description="Con: contrast users within the batch (the paper's text), not with all (its experiments)"
+    backbone_settings: Annotated[dict[BackboneName, dict[str, Any]], _OF_BACKBONES] = Field(
+        {}, description="Hyper-parameters of single backbones, e.g. train.backbone_settings.lightgcn.n_layers=2"
     )
-    shuffle_semantics: bool = Field(False, description="Control: permute the rows of the semantic vectors")
-    align_bf16: bool = Field(
-        False,
-        description="Large products of the alignment in bfloat16: several times faster on GPUs and on CPUs with AMX, "
-        "twice with AVX-512 BF16, slower elsewhere; only rounding differs",
+    alignment_settings: Annotated[dict[AlignedName, dict[str, Any]], _OF_ALIGNMENTS] = Field(
+        {}, description="Settings of the alignments Con and Gen, e.g. train.alignment_settings.con.tau=0.1"
     )
-    backbone_settings: dict[BackboneName, dict[str, Value]] = Field(
-        {}, description="Hyper-parameters of single backbones, e.g. train.backbone_settings.lightgcn.edge_keep=0.9"
+    grid: dict[str, Annotated[tuple[Value | str, ...], Field(min_length=1)]] = Field(
+        {},
+        description="Several values for a setting of this section, e.g. train.grid.learning_rate=[0.001, 0.01]: "
+        "one model for each, and for each combination where there are several such settings",
     )
 
-    def run(self, backbone: BackboneName, variant: VariantName, seed: int) -> RunSettings:
+    @field_validator("backbone_settings")
+    @classmethod
+    def _known_to_the_backbone(cls, given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return _OF_BACKBONES.checked(given)
+
+    @field_validator("alignment_settings")
+    @classmethod
+    def _known_to_the_alignment(cls, given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return _OF_ALIGNMENTS.checked(given)
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _dotted(cls, given: Any) -> Any:
+        return dict(_flat(given)) if isinstance(given, Mapping) else given
+
+    @model_validator(mode="after")
+    def _grid_holds_settings(self) -> Self:
+        for _ in self.settings():  # each is checked as it is made
+            pass
+        return self
+
+    def settings(self) -> Iterator[Self]:
+        """These settings with the grid's values in place of it, one after the other; themselves where it is empty.
+
+        Raises pydantic.ValidationError if the grid names no setting, or a value is none for it.
+        """
+        if not self.grid:
+            yield self
+            return
+        plain = self.model_dump(exclude={"grid"})
+        for values in product(*self.grid.values()):
+            changed = plain
+            for name, value in zip(self.grid, values, strict=True):
+                changed = _changed(changed, name.split("."), value)
+            yield type(self).model_validate(changed)
+
+    def runs(self) -> list[RunSettings]:
+        """The models asked for, each once."""
+        found: list[RunSettings] = []
+        for config in self.settings():
+            for backbone in config.backbones:
+                offered = family_of(backbone).variants
+                # A backbone that has none of the wanted variants is trained as it is.
+                variants = [name for name in config.variants if name in offered] or ["base"]
+                for variant, seed in product(variants, config.seeds):
+                    run = config.run(backbone, variant, seed)
+                    found += [] if run in found else [run]
+        return found
+
+    def run(self, backbone: str, variant: str, seed: int) -> RunSettings:
         """The settings of one model: the preset's values, under those set here.
 
         Raises pydantic.ValidationError if together they make no valid run.
         """
-        chosen = hyper_parameters(self.preset, backbone, variant, self.protocol)
-        own = {name: getattr(self, name) for name in _OVERRIDES}
-        chosen |= {name: value for name, value in own.items() if value is not None}
-        chosen |= self.backbone_settings.get(backbone, {})
-        align = {name: chosen.pop(key, None) for name, key in _ALIGNMENT.items()}
-        return RunSettings(
-            backbone=backbone,
-            variant=variant,
-            seed=seed,
-            weight_decay=chosen.pop("weight_decay"),
-            patience=chosen.pop("patience"),
-            hyper=dict(sorted(chosen.items())),
-            alignment=self._alignment(variant, align),
-            **{name: getattr(self, name) for name in _SHARED},
-        )
-
-    def _alignment(self, variant: VariantName, values: dict[str, Value | None]) -> AlignmentSettings | None:
-        if variant == "base":
-            return None
-        foreign = {"con": "mask_ratio", "gen": "in_batch"}[variant]
-        own = {foreign: None, "shuffle": self.shuffle_semantics, "bf16": self.align_bf16}
-        return AlignmentSettings.model_validate({**values, **own})
+        row = hyper_parameters(self.preset, backbone, variant, self.protocol)
+        aligned = {name: row.pop(key) for name, key in _ALIGNMENT.items() if key in row}
+        own = {name: getattr(self, name) for name in _LEFT_TO_PRESETS}
+        loop = {name: row.pop(name) for name in _LEFT_TO_PRESETS if name in row}
+        loop |= {name: value for name, value in own.items() if value is not None}
+        settings = {
+            "backbone": backbone,
+            "variant": variant,
+            "seed": seed,
+            "backbone_settings": {**row, **self.backbone_settings.get(backbone, {})},  # type: ignore[call-overload]
+            "alignment": {**aligned, **self.alignment_settings.get(variant, {})}  # type: ignore[call-overload]
+            if variant != "base"
+            else None,
+        }
+        shared = {name: getattr(self, name) for name in TrainingLoop.model_fields}
+        return RunSettings.model_validate(settings | loop | shared)
 
 
-_OVERRIDES = ("patience", "n_layers", "weight_decay", "align_weight", "align_tau", "mask_ratio", "align_in_batch")
+_LEFT_TO_PRESETS = ("patience", "weight_decay")
 _ALIGNMENT = {"weight": "align_weight", "tau": "align_tau", "mask_ratio": "mask_ratio", "in_batch": "align_in_batch"}
-_SHARED = (
-    "embedding_size",
-    "learning_rate",
-    "batch_size",
-    "max_epochs",
-    "validate_every",
-    "device",
-    "threads",
-)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _changed(tree: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    inner = tree.get(head)
+    return {**tree, head: _changed(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value}
 
 
 class EvaluateConfig(Section):

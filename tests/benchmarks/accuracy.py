@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from rlmrec_core.models.graph import STOPPING_METRIC
+from rlmrec_core.models import STOPPING_METRIC
 from rlmrec_core.ranking import BASELINES, ModelName
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import torch
 
-from rlmrec_core.config.training import BackboneName
+from rlmrec_core.config.registry import BackboneName
 
 VARIANTS = ("base", "con", "con-bf16", "gen", "gen-bf16")
 Cell = dict[str, Any]

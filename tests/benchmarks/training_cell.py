@@ -80,7 +80,9 @@ def main() -> None:
     arguments = parser().parse_args()
     split = load_split(arguments.folder)
     variant, *options = arguments.variant.split("-")
-    config = TrainConfig(threads=arguments.threads, align_bf16="bf16" in options)
+    config = TrainConfig(
+        threads=arguments.threads, alignment_settings={name: {"bf16": "bf16" in options} for name in ("con", "gen")}
+    )
     settings = config.run(arguments.backbone, variant, 2023)
     torch.set_num_threads(arguments.threads)
     semantic = None if variant == "base" else random_semantic(split.n_users, split.n_items)

@@ -48,7 +48,12 @@ def test_a_training_setting_reruns_training_and_what_follows(copy):
 
 
 def test_a_setting_of_one_variant_leaves_the_others_alone(copy):
-    assert computed(tiny(train={"mask_ratio": 0.4}), copy) == ["train lightgcn gen 2023", "evaluate", "recommend"]
+    masked = {"alignment_settings": {"gen": {"mask_ratio": 0.4}}}
+    assert computed(tiny(train=masked), copy) == [
+        "train lightgcn gen 2023",
+        "evaluate",
+        "recommend",
+    ]
 
 
 def test_a_prompt_template_reruns_profiles_and_what_follows(copy, tmp_path):

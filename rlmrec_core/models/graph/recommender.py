@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.graph.alignments import Alignment, build_alignment
-from rlmrec_core.models.graph.backbones import Backbone, Batch, backbone_class
+from rlmrec_core.models.graph.backbones import Backbone, Batch, build_backbone
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.split import Split
 from rlmrec_core.vectors import SemanticEmbeddings
@@ -33,26 +33,16 @@ class Recommender(nn.Module):
 def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None) -> Recommender:
     """The model of a run with fresh weights, on the run's device.
 
-    Weights are drawn on the CPU, so that every device starts from the same ones. Raises ValueError on a
-    hyper-parameter that the backbone does not know, or if the semantic vectors do not fit the split.
+    Weights are drawn on the CPU, so that every device starts from the same ones. Raises ValueError on
+    settings that do not fit each other, or if the semantic vectors do not fit the split.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    backbone = _build_backbone(split, settings, generator)
+    graph = Graph.from_split(split, settings.device)
+    backbone = build_backbone(settings.backbone, graph, settings.embedding_size, generator, settings.backbone_settings)
     if semantic is not None:
         _check_fit(split, semantic)
     alignment = build_alignment(settings, semantic, backbone.output_size(settings.embedding_size), generator)
     return Recommender(backbone, alignment).to(settings.device)
-
-
-def _build_backbone(split: Split, settings: RunSettings, generator: torch.Generator) -> Backbone:
-    graph = Graph.from_split(split, settings.device)
-    kind = backbone_class(settings.backbone)
-    try:
-        return kind(graph, settings.embedding_size, generator, **settings.hyper)
-    except TypeError as error:
-        raise ValueError(
-            f"backbone {settings.backbone!r} and its hyper-parameters {settings.hyper}: {error}"
-        ) from error
 
 
 def _check_fit(split: Split, semantic: SemanticEmbeddings) -> None:

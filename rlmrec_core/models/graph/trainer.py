@@ -2,18 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models import checkpoint as checkpoints
+from rlmrec_core.models.family import EpochRecord, FitResult, OnEpoch, TrainingDiverged
 from rlmrec_core.models.graph.recommender import build_recommender
 from rlmrec_core.models.graph.sampler import PairSampler
 from rlmrec_core.models.progress import Progress
@@ -21,43 +20,9 @@ from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
 from rlmrec_core.ranking.top_k import Ranker
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
-from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+from rlmrec_core.vectors import SemanticEmbeddings
 
 VALIDATION_K = 20
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss is no longer a finite number."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What `on_epoch` is told. losses: weighted means by name; validation: recall@20 and ndcg@20, if it was due;
-    best_value: the best recall@20 so far, that of a resumed run's earlier epochs included.
-    """
-
-    epoch: int
-    max_epochs: int
-    losses: dict[str, float]
-    validation: dict[str, float] | None
-    best_epoch: int
-    best_value: float
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """A trained model at its best epoch.
-
-    user_vectors (n_users, D), item_vectors (n_items, D): float32, score = dot product; weights: the model's own tensors
-    by name; history: see Progress.history; earlier_seconds: what the attempts took that this one resumed.
-    """
-
-    user_vectors: Float32Array
-    item_vectors: Float32Array
-    weights: dict[str, Tensor]
-    history: pa.Table
-    best_epoch: int
-    earlier_seconds: float
 
 
 def fit(
@@ -66,7 +31,7 @@ def fit(
     semantic: SemanticEmbeddings | None = None,
     *,
     checkpoint: Path | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> FitResult:
     """Train one model. The same arguments give the same bytes, whether or not the run was resumed on its way.
 

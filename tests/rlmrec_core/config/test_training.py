@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from itertools import product
 from typing import get_args
 
@@ -6,7 +8,8 @@ from pydantic import ValidationError
 
 from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.presets import HyperPreset
-from rlmrec_core.config.training import BackboneName, VariantName
+from rlmrec_core.config.registry import BackboneName, VariantName, backbone_settings
+from rlmrec_core.config.training import RunSettings
 
 EVERY_RUN = list(product(get_args(HyperPreset), get_args(BackboneName), get_args(VariantName)))
 
@@ -15,15 +18,20 @@ EVERY_RUN = list(product(get_args(HyperPreset), get_args(BackboneName), get_args
 def test_every_preset_makes_a_valid_run(preset, backbone, variant):
     run = TrainConfig(preset=preset).run(backbone, variant, 1)
     assert (run.alignment is None) == (variant == "base")
-    assert run.hyper["n_layers"] >= 1
+    assert run.backbone_settings.n_layers >= 1
 
 
 def test_presets_hold_the_values_of_the_paper():
     steam = TrainConfig(preset="steam")
-    assert steam.run("lightgcn", "base", 1).hyper == {"edge_keep": 0.8, "n_layers": 2}
+    assert steam.run("lightgcn", "base", 1).backbone_settings.model_dump() == {"edge_keep": 0.8, "n_layers": 2}
     con, gen = (steam.run("lightgcn", variant, 1) for variant in ("con", "gen"))
-    assert (con.hyper["n_layers"], con.weight_decay, con.alignment.weight, con.alignment.tau) == (3, 1e-8, 1e-3, 0.1)
-    assert (gen.hyper["n_layers"], gen.weight_decay, gen.alignment.mask_ratio, gen.alignment.tau) == (
+    assert (con.backbone_settings.n_layers, con.weight_decay, con.alignment.weight, con.alignment.tau) == (
+        3,
+        1e-8,
+        1e-3,
+        0.1,
+    )
+    assert (gen.backbone_settings.n_layers, gen.weight_decay, gen.alignment.mask_ratio, gen.alignment.tau) == (
         2,
         1e-6,
         0.15,
@@ -72,14 +80,72 @@ def test_presets_hold_the_values_of_the_paper():
 )
 def test_presets_of_the_other_backbones(backbone, variant, preset, hyper, weight_decay, alignment):
     run = TrainConfig(preset=preset).run(backbone, variant, 1)
-    found = run.alignment and (run.alignment.weight, run.alignment.tau, run.alignment.mask_ratio)
-    assert (run.hyper, run.weight_decay, found) == (hyper, weight_decay, alignment)
+    found = run.alignment and (run.alignment.weight, run.alignment.tau, getattr(run.alignment, "mask_ratio", None))
+    own = run.backbone_settings.model_dump()
+    assert ({name: own[name] for name in hyper}, run.weight_decay, found) == (hyper, weight_decay, alignment)
 
 
 def test_own_values_come_before_the_preset():
-    config = TrainConfig(n_layers=4, align_tau=0.7, backbone_settings={"lightgcn": {"edge_keep": 0.9}})
+    own = {"lightgcn": {"edge_keep": 0.9, "n_layers": 4}}
+    config = TrainConfig(weight_decay=0.5, alignment_settings={"con": {"tau": 0.7}}, backbone_settings=own)
     run = config.run("lightgcn", "con", 1)
-    assert (run.hyper, run.alignment.tau) == ({"edge_keep": 0.9, "n_layers": 4}, 0.7)
+    assert run.backbone_settings.model_dump() == {"edge_keep": 0.9, "n_layers": 4}
+    assert (run.alignment.tau, run.alignment.weight, run.weight_decay) == (0.7, 0.01, 0.5)
+
+
+def test_settings_come_back_from_json_with_their_own_types():
+    for backbone, variant in product(get_args(BackboneName), get_args(VariantName)):
+        run = TrainConfig(patience=3).run(backbone, variant, 1)
+        assert RunSettings.model_validate_json(run.model_dump_json()) == run
+        assert type(run.backbone_settings) is backbone_settings(backbone)
+    config = TrainConfig(backbone_settings={"sgl": {"cl_in_batch": "true"}, "gccf": {"n_layers": None}})
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    assert config.backbone_settings == {"sgl": {"cl_in_batch": True}}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"backbone_settings": {"lightgcn": {"edge_kep": 1}}}, "lightgcn has no setting 'edge_kep'; it has n_layers"),
+        ({"backbone_settings": {"lightgcn": {"n_layers": 0}}}, "greater than or equal to 1"),
+        ({"backbone_settings": {"ligtgcn": {"n_layers": 1}}}, "ligtgcn"),
+        ({"alignment_settings": {"con": {"mask_ratio": 0.1}}}, "con has no setting 'mask_ratio'; it has weight, tau"),
+        ({"alignment_settings": {"gen": {"tau": 0.01}}}, r"greater than or equal to 0\.03"),
+        ({"grid": {"n_layer": (1, 2)}}, "n_layer"),
+        ({"grid": {"backbone_settings": {"sgl": {"eps": [1]}}}}, "sgl has no setting 'eps'"),
+        ({"grid": {"seeds": ()}}, "seeds"),
+    ],
+)
+def test_a_wrong_setting_is_told_at_once(wrong, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainConfig(**wrong)
+
+
+def test_a_grid_names_every_combination_once():
+    grid = {"backbone_settings": {"lightgcn": {"n_layers": [2, 3]}}, "learning_rate": [0.1, 0.2]}
+    config = TrainConfig(variants=("base",), grid=grid)
+    assert config.grid == {"backbone_settings.lightgcn.n_layers": (2, 3), "learning_rate": (0.1, 0.2)}
+    found = [(run.backbone_settings.n_layers, run.learning_rate) for run in config.runs()]
+    assert found == [(2, 0.1), (2, 0.2), (3, 0.1), (3, 0.2)]
+    # GCCF has no such setting: its two models are trained once.
+    both = TrainConfig(variants=("base",), backbones=("lightgcn", "gccf"), grid=grid).runs()
+    assert [run.backbone for run in both].count("gccf") == 2
+    assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_form_offers_what_the_models_declare():
+    fields = TrainConfig.model_json_schema()["properties"]
+    assert next(iter(fields)) == "backbones"
+    sgl = fields["backbone_settings"]["properties"]["sgl"]["properties"]
+    assert sgl["cl_tau"] == {
+        "description": "Temperature of the contrast", "minimum": 0.03, "title": "Cl Tau", "type": "number",
+    }  # fmt: skip
+    assert "mask_ratio" in fields["alignment_settings"]["properties"]["gen"]["properties"]
+
+
+def test_reading_settings_loads_no_model():
+    code = "import sys; from rlmrec_core.config import load_config; load_config(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize(("backbone", "variant"), list(product(get_args(BackboneName), get_args(VariantName))))
@@ -98,7 +164,7 @@ def test_patience_is_the_presets_unless_it_is_given():
 
 
 def test_bfloat16_is_part_of_aligned_runs_alone():
-    plain, rounded = TrainConfig(), TrainConfig(align_bf16=True)
+    plain, rounded = TrainConfig(), TrainConfig(alignment_settings={"con": {"bf16": True}})
     assert plain.run("lightgcn", "base", 1) == rounded.run("lightgcn", "base", 1)
     assert rounded.run("lightgcn", "con", 1).alignment.bf16
     assert plain.run("lightgcn", "con", 1) != rounded.run("lightgcn", "con", 1)
@@ -106,9 +172,10 @@ def test_bfloat16_is_part_of_aligned_runs_alone():
 
 def test_what_does_not_matter_to_a_run_stays_out_of_it():
     plain = TrainConfig()
-    changed = TrainConfig(align_weight=0.5, mask_ratio=0.5, variants=("base",), seeds=(1, 2), shuffle_semantics=True)
+    aligned = {"con": {"weight": 0.5, "shuffle": True}, "gen": {"mask_ratio": 0.5}}
+    changed = TrainConfig(alignment_settings=aligned, variants=("base",), seeds=(1, 2))
     assert plain.run("lightgcn", "base", 1) == changed.run("lightgcn", "base", 1)
-    con = TrainConfig(mask_ratio=0.5).run("lightgcn", "con", 1)
+    con = TrainConfig(alignment_settings={"gen": {"mask_ratio": 0.5}}).run("lightgcn", "con", 1)
     assert con == plain.run("lightgcn", "con", 1)
     assert con != plain.run("lightgcn", "con", 2)
 
@@ -117,5 +184,3 @@ def test_alignment_settings_must_fit_the_variant():
     base = TrainConfig().run("lightgcn", "base", 1).model_dump()
     with pytest.raises(ValidationError, match="belong to con and gen"):
         type(TrainConfig().run("lightgcn", "base", 1)).model_validate(base | {"variant": "con"})
-    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.03"):
-        TrainConfig(align_tau=0.01)

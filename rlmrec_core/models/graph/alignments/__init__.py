@@ -3,12 +3,24 @@
 import torch
 
 from rlmrec_core.config.training import RunSettings
-from rlmrec_core.models.graph.alignments.base import Alignment, Entry
-from rlmrec_core.models.graph.alignments.contrastive import ContrastiveAlignment
-from rlmrec_core.models.graph.alignments.generative import GenerativeAlignment
+from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry
+from rlmrec_core.models.graph.alignments.contrastive import ContrastiveAlignment, ContrastiveSettings
+from rlmrec_core.models.graph.alignments.generative import GenerativeAlignment, GenerativeSettings
 from rlmrec_core.vectors import SemanticEmbeddings
 
-__all__ = ["Alignment", "ContrastiveAlignment", "Entry", "GenerativeAlignment", "build_alignment"]
+__all__ = [
+    "ALIGNMENT_SETTINGS",
+    "Alignment",
+    "AlignmentSettings",
+    "ContrastiveAlignment",
+    "ContrastiveSettings",
+    "Entry",
+    "GenerativeAlignment",
+    "GenerativeSettings",
+    "build_alignment",
+]
+
+ALIGNMENT_SETTINGS: dict[str, type[AlignmentSettings]] = {"con": ContrastiveSettings, "gen": GenerativeSettings}
 
 
 def build_alignment(
@@ -18,7 +30,7 @@ def build_alignment(
 
     Raises ValueError if an aligned variant comes without semantic vectors.
     """
-    if settings.alignment is None:
+    if not isinstance(settings.alignment, AlignmentSettings):
         return Alignment()
     if semantic is None:
         raise ValueError(
@@ -26,6 +38,7 @@ def build_alignment(
         )
     if settings.alignment.shuffle:
         semantic = semantic.shuffled(settings.seed)
-    if settings.variant == "con":
+    if isinstance(settings.alignment, ContrastiveSettings):
         return ContrastiveAlignment(semantic, size, settings.alignment, generator)
+    assert isinstance(settings.alignment, GenerativeSettings)
     return GenerativeAlignment(semantic, size, settings.embedding_size, settings.alignment, generator)

@@ -3,10 +3,25 @@
 from typing import NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from rlmrec_core.config.training import AlignmentSettings
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch
+from rlmrec_core.models.graph.losses import MIN_TAU
+
+
+class AlignmentSettings(Section):
+    """What the alignments have in common (RLMRec, section 3.3)."""
+
+    weight: float = Field(1e-2, ge=0, description="Weight of the alignment loss")
+    tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the alignment loss")
+    shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors")
+    bf16: bool = Field(
+        False,
+        description="Large products in bfloat16: several times faster on GPUs and on CPUs with AMX, twice with "
+        "AVX-512 BF16, slower elsewhere; only rounding differs",
+    )
 
 
 class Entry(NamedTuple):

@@ -4,13 +4,21 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from rlmrec_core.config.training import AlignmentSettings
-from rlmrec_core.models.graph.alignments.base import Adapter, Alignment, Entry, product_dtype
+from rlmrec_core.models.graph.alignments.base import Adapter, Alignment, AlignmentSettings, Entry, product_dtype
 from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import info_nce
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+
+
+class ContrastiveSettings(AlignmentSettings):
+    """Settings of RLMRec-Con."""
+
+    in_batch: bool = Field(
+        False, description="Contrast users within the batch (the paper's text), not with all (its experiments)"
+    )
 
 
 class ContrastiveAlignment(Alignment):
@@ -23,7 +31,7 @@ class ContrastiveAlignment(Alignment):
     """
 
     def __init__(
-        self, semantic: SemanticEmbeddings, size: int, settings: AlignmentSettings, generator: torch.Generator
+        self, semantic: SemanticEmbeddings, size: int, settings: ContrastiveSettings, generator: torch.Generator
     ) -> None:
         """size: width D of the backbone's nodes."""
         super().__init__()

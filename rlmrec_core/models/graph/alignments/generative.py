@@ -3,13 +3,20 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from rlmrec_core.config.training import AlignmentSettings
-from rlmrec_core.models.graph.alignments.base import Adapter, Alignment, Entry, product_dtype
+from rlmrec_core.models.graph.alignments.base import Adapter, Alignment, AlignmentSettings, Entry, product_dtype
 from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import info_nce
 from rlmrec_core.vectors import SemanticEmbeddings
+
+
+class GenerativeSettings(AlignmentSettings):
+    """Settings of RLMRec-Gen."""
+
+    weight: float = Field(0.1, ge=0, description="Weight of the alignment loss")
+    mask_ratio: float = Field(0.1, gt=0, lt=1, description="Share of nodes whose embedding is masked")
 
 
 class GenerativeAlignment(Alignment):
@@ -27,13 +34,11 @@ class GenerativeAlignment(Alignment):
         semantic: SemanticEmbeddings,
         size: int,
         table_size: int,
-        settings: AlignmentSettings,
+        settings: GenerativeSettings,
         generator: torch.Generator,
     ) -> None:
         """size: width D of the backbone's nodes; table_size: width d of its initial table."""
         super().__init__()
-        if settings.mask_ratio is None:
-            raise ValueError("RLMRec-Gen needs a mask ratio; set train.mask_ratio")
         self.weight, self.tau, self.mask_ratio = settings.weight, settings.tau, settings.mask_ratio
         self.dtype = product_dtype(settings)
         vectors = np.concatenate([semantic.users, semantic.items])

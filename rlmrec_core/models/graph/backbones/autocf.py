@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import log_partition
@@ -19,6 +21,17 @@ class _Masked(NamedTuple):
 
     encoder: SparseMatrix
     decoder: Pattern
+
+
+class AutoCFSettings(Section):
+    """Hyper-parameters of AutoCF."""
+
+    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L of the encoder")
+    n_heads: int = Field(4, ge=1, description="Heads of attention; they divide embedding_size")
+    ssl_weight: float = Field(1.0, ge=0, description="Weight of the self-supervised loss")
+    n_seeds: int = Field(100, ge=1, description="Nodes whose neighbourhood is masked")
+    mask_every: int = Field(10, ge=1, description="Steps between two masks")
+    extra_nodes: float = Field(0.2, ge=0, le=1, description="Share of all nodes that the decoder counts as masked, too")
 
 
 class AutoCF(Backbone):
@@ -37,25 +50,18 @@ class AutoCF(Backbone):
 
     samples_negatives = False
 
-    def __init__(
-        self,
-        graph: Graph,
-        size: int,
-        generator: torch.Generator,
-        *,
-        n_layers: int = 2,
-        n_heads: int = 4,
-        ssl_weight: float = 1.0,
-        n_seeds: int = 100,
-        mask_every: int = 10,
-        extra_nodes: float = 0.2,
-    ) -> None:
+    Settings = AutoCFSettings
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, settings: AutoCFSettings) -> None:
         """Raises ValueError if the heads do not divide `size`."""
         super().__init__(graph, size, generator)
-        if size % n_heads:
-            raise ValueError(f"AutoCF: {n_heads} heads do not divide an embedding size of {size}; change either")
-        self.n_layers, self.n_heads, self.ssl_weight = n_layers, n_heads, ssl_weight
-        self.n_seeds, self.mask_every, self.extra_nodes = min(n_seeds, graph.n_nodes), mask_every, extra_nodes
+        if size % settings.n_heads:
+            raise ValueError(
+                f"AutoCF: {settings.n_heads} heads do not divide an embedding size of {size}; change either"
+            )
+        self.n_layers, self.n_heads, self.ssl_weight = settings.n_layers, settings.n_heads, settings.ssl_weight
+        self.mask_every, self.extra_nodes = settings.mask_every, settings.extra_nodes
+        self.n_seeds = min(settings.n_seeds, graph.n_nodes)
         self.query, self.key, self.value = (nn.Parameter(torch.empty(size, size)) for _ in range(3))
         for weight in (self.query, self.key, self.value):
             nn.init.xavier_uniform_(weight, generator=generator)

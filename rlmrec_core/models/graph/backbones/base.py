@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import bpr
 
@@ -31,14 +32,16 @@ class Step(NamedTuple):
 class Backbone(nn.Module, ABC):
     """A graph recommender over one table of initial embeddings.
 
-    A subclass takes its hyper-parameters as keyword arguments of __init__, keeps what must survive a checkpoint in
-    parameters and buffers, and draws random numbers from the generator it is given. It knows nothing of alignment:
-    the table handed to `encode` and `step` may be the model's own or one with masked rows, of any width.
+    A subclass declares its hyper-parameters as `Settings`, keeps what must survive a checkpoint in parameters and
+    buffers, and draws random numbers from the generator it is given. It knows nothing of alignment: the table handed
+    to `encode` and `step` may be the model's own or one with masked rows, of any width.
     """
 
+    Settings: ClassVar[type[Section]] = Section
     samples_negatives: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, size: int, generator: torch.Generator) -> None:
+        """A subclass takes its settings as a fourth argument."""
         super().__init__()
         self.graph = graph
         table = torch.empty(graph.n_nodes, size)

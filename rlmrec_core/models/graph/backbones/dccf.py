@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
-from rlmrec_core.models.graph.losses import info_nce
+from rlmrec_core.models.graph.losses import MIN_TAU, info_nce
 
 
 class _Layer(NamedTuple):
@@ -20,6 +22,15 @@ class _Layer(NamedTuple):
     adaptive_intent: Tensor
 
 
+class DCCFSettings(Section):
+    """Hyper-parameters of DCCF."""
+
+    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L")
+    n_intents: int = Field(128, ge=1, description="Intents of each side")
+    cl_weight: float = Field(1e-3, ge=0, description="Weight of the contrasts")
+    cl_tau: float = Field(0.1, ge=MIN_TAU, description="Temperature of the contrasts")
+
+
 class DCCF(Backbone):
     r"""Ren et al., "Disentangled Contrastive Collaborative Filtering", SIGIR 2023.
 
@@ -29,20 +40,12 @@ class DCCF(Backbone):
     the distinct users, and among the distinct positives, of the batch.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        size: int,
-        generator: torch.Generator,
-        *,
-        n_layers: int = 2,
-        n_intents: int = 128,
-        cl_weight: float = 1e-3,
-        cl_tau: float = 0.1,
-    ) -> None:
+    Settings = DCCFSettings
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, settings: DCCFSettings) -> None:
         super().__init__(graph, size, generator)
-        self.n_layers, self.cl_weight, self.cl_tau = n_layers, cl_weight, cl_tau
-        self.user_intents, self.item_intents = (nn.Parameter(torch.empty(size, n_intents)) for _ in range(2))
+        self.n_layers, self.cl_weight, self.cl_tau = settings.n_layers, settings.cl_weight, settings.cl_tau
+        self.user_intents, self.item_intents = (nn.Parameter(torch.empty(size, settings.n_intents)) for _ in range(2))
         for intents in (self.user_intents, self.item_intents):
             nn.init.xavier_uniform_(intents, generator=generator)
 

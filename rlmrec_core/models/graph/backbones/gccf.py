@@ -1,10 +1,19 @@
 """GCCF: linear propagation, concatenated over layers."""
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
+
+
+class GCCFSettings(Section):
+    """Hyper-parameters of GCCF."""
+
+    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L")
+    self_loops: bool = Field(True, description="Propagate over A + I in place of A")
 
 
 class GCCF(Backbone):
@@ -15,11 +24,11 @@ class GCCF(Backbone):
     With `self_loops`, A_hat is the normalised A + I.
     """
 
-    def __init__(
-        self, graph: Graph, size: int, generator: torch.Generator, *, n_layers: int = 2, self_loops: bool = True
-    ) -> None:
-        super().__init__(graph.with_self_loops() if self_loops else graph, size, generator)
-        self.n_layers = n_layers
+    Settings = GCCFSettings
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, settings: GCCFSettings) -> None:
+        super().__init__(graph.with_self_loops() if settings.self_loops else graph, size, generator)
+        self.n_layers = settings.n_layers
 
     def output_size(self, size: int) -> int:
         return (self.n_layers + 1) * size

@@ -1,10 +1,19 @@
 """LightGCN: linear propagation, summed over layers."""
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
+
+
+class LightGCNSettings(Section):
+    """Hyper-parameters of LightGCN."""
+
+    n_layers: int = Field(3, ge=1, le=8, description="Propagation layers L")
+    edge_keep: float = Field(0.8, gt=0, le=1, description="Probability of keeping a directed edge in a training step")
 
 
 class LightGCN(LayerSum):
@@ -14,11 +23,11 @@ class LightGCN(LayerSum):
     directed edge is kept with probability `edge_keep`, drawn anew at every step.
     """
 
-    def __init__(
-        self, graph: Graph, size: int, generator: torch.Generator, *, n_layers: int = 3, edge_keep: float = 0.8
-    ) -> None:
-        super().__init__(graph, size, generator, n_layers=n_layers)
-        self.edge_keep = edge_keep
+    Settings = LightGCNSettings
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, settings: LightGCNSettings) -> None:
+        super().__init__(graph, size, generator, n_layers=settings.n_layers)
+        self.edge_keep = settings.edge_keep
 
     def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
         nodes = self.graph.drop_edges(self.edge_keep, generator).sum_of_powers(table, self.n_layers)

@@ -1,11 +1,23 @@
 """SGL: LightGCN with a contrast between two edge-dropped views."""
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
-from rlmrec_core.models.graph.losses import contrast
+from rlmrec_core.models.graph.losses import MIN_TAU, contrast
+
+
+class SGLSettings(Section):
+    """Hyper-parameters of SGL."""
+
+    n_layers: int = Field(3, ge=1, le=8, description="Propagation layers L")
+    edge_keep: float = Field(0.8, gt=0, le=1, description="Probability of keeping a directed edge in a view")
+    cl_weight: float = Field(0.1, ge=0, description="Weight of the contrast between the views")
+    cl_tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the contrast")
+    cl_in_batch: bool = Field(False, description="Contrast within the batch, not with all nodes")
 
 
 class SGL(LayerSum):
@@ -16,20 +28,12 @@ class SGL(LayerSum):
     alignment take the clean view.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        size: int,
-        generator: torch.Generator,
-        *,
-        n_layers: int = 3,
-        edge_keep: float = 0.8,
-        cl_weight: float = 0.1,
-        cl_tau: float = 0.2,
-        cl_in_batch: bool = False,
-    ) -> None:
-        super().__init__(graph, size, generator, n_layers=n_layers)
-        self.edge_keep, self.cl_weight, self.cl_tau, self.cl_in_batch = edge_keep, cl_weight, cl_tau, cl_in_batch
+    Settings = SGLSettings
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, settings: SGLSettings) -> None:
+        super().__init__(graph, size, generator, n_layers=settings.n_layers)
+        self.edge_keep, self.cl_weight = settings.edge_keep, settings.cl_weight
+        self.cl_tau, self.cl_in_batch = settings.cl_tau, settings.cl_in_batch
 
     def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
         nodes = self.encode(table)

@@ -2,11 +2,23 @@
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
-from rlmrec_core.models.graph.losses import contrast
+from rlmrec_core.models.graph.losses import MIN_TAU, contrast
+
+
+class SimGCLSettings(Section):
+    """Hyper-parameters of SimGCL."""
+
+    n_layers: int = Field(3, ge=1, le=8, description="Propagation layers L")
+    cl_weight: float = Field(0.1, ge=0, description="Weight of the contrast between the views")
+    cl_tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the contrast")
+    eps: float = Field(0.9, ge=0, description="Length of the noise")
+    cl_in_batch: bool = Field(False, description="Contrast within the batch, not with all nodes")
 
 
 class SimGCL(LayerSum):
@@ -18,20 +30,12 @@ class SimGCL(LayerSum):
     against those of the batch. BPR and alignment take the clean view.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        size: int,
-        generator: torch.Generator,
-        *,
-        n_layers: int = 3,
-        cl_weight: float = 0.1,
-        cl_tau: float = 0.2,
-        eps: float = 0.9,
-        cl_in_batch: bool = False,
-    ) -> None:
-        super().__init__(graph, size, generator, n_layers=n_layers)
-        self.cl_weight, self.cl_tau, self.eps, self.cl_in_batch = cl_weight, cl_tau, eps, cl_in_batch
+    Settings = SimGCLSettings
+
+    def __init__(self, graph: Graph, size: int, generator: torch.Generator, settings: SimGCLSettings) -> None:
+        super().__init__(graph, size, generator, n_layers=settings.n_layers)
+        self.cl_weight, self.cl_tau = settings.cl_weight, settings.cl_tau
+        self.eps, self.cl_in_batch = settings.eps, settings.cl_in_batch
 
     def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
         nodes = self.encode(table)

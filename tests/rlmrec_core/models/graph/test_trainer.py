@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from rlmrec_core.config import EvaluateConfig, TrainConfig
-from rlmrec_core.config.training import BackboneName
-from rlmrec_core.models.graph import TrainingDiverged, fit
+from rlmrec_core.config.registry import BackboneName
+from rlmrec_core.models import TrainingDiverged
+from rlmrec_core.models.graph import fit
 from rlmrec_core.ranking import ModelName, evaluate
 from rlmrec_core.vectors import Vectors
 
@@ -81,7 +82,7 @@ def test_base_does_not_read_semantic_vectors(checkerboard, colours):
 
 
 def test_the_shuffled_control_differs_from_con(checkerboard, colours):
-    control = fit(checkerboard, settings("con", shuffle_semantics=True), colours)
+    control = fit(checkerboard, settings("con", alignment_settings={"con": {"shuffle": True}}), colours)
     assert not np.array_equal(control.user_vectors, fit(checkerboard, settings("con"), colours).user_vectors)
 
 
@@ -134,7 +135,7 @@ def test_settings_and_vectors_that_do_not_fit_are_refused(checkerboard, hand_spl
         fit(checkerboard, settings("con"))
     with pytest.raises(ValueError, match="embed this split anew"):
         fit(hand_split, settings("con"), colours)
-    with pytest.raises(ValueError, match="unexpected keyword argument 'edge_keeep'"):
+    with pytest.raises(ValueError, match="lightgcn has no setting 'edge_keeep'; it has n_layers, edge_keep"):
         fit(checkerboard, settings(backbone_settings={"lightgcn": {"edge_keeep": 0.5}}))
 
 

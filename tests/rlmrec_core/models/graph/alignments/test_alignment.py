@@ -5,8 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rlmrec_core.config.training import AlignmentSettings
-from rlmrec_core.models.graph.alignments import Alignment, ContrastiveAlignment, GenerativeAlignment
+from rlmrec_core.models.graph.alignments import (
+    Alignment,
+    ContrastiveAlignment,
+    ContrastiveSettings,
+    GenerativeAlignment,
+    GenerativeSettings,
+)
 from rlmrec_core.models.graph.backbones import Batch
 from rlmrec_core.vectors import SemanticEmbeddings
 
@@ -35,12 +40,12 @@ def generator():
 
 
 def contrastive(semantic, in_batch=False):
-    settings = AlignmentSettings(weight=WEIGHT, tau=TAU, in_batch=in_batch)
+    settings = ContrastiveSettings(weight=WEIGHT, tau=TAU, in_batch=in_batch)
     return ContrastiveAlignment(semantic, WIDTH, settings, generator())
 
 
 def generative(semantic, ratio=0.3):
-    settings = AlignmentSettings(weight=WEIGHT, tau=TAU, mask_ratio=ratio)
+    settings = GenerativeSettings(weight=WEIGHT, tau=TAU, mask_ratio=ratio)
     return GenerativeAlignment(semantic, WIDTH, WIDTH, settings, generator())
 
 
@@ -145,7 +150,10 @@ def test_bfloat16_only_rounds(semantic, nodes, batch, ratio):
     sizes = (WIDTH,) if ratio is None else (WIDTH, WIDTH)
     found = []
     for bf16 in (False, True):
-        settings = AlignmentSettings(weight=1, tau=TAU, mask_ratio=ratio, bf16=bf16)
+        if ratio is None:
+            settings = ContrastiveSettings(weight=1, tau=TAU, bf16=bf16)
+        else:
+            settings = GenerativeSettings(weight=1, tau=TAU, mask_ratio=ratio, bf16=bf16)
         alignment = kind(semantic, *sizes, settings, generator())
         entry = alignment.enter(nodes, generator())
         found.append(loss_and_gradient(lambda: alignment.losses(nodes, batch, entry)["align"], nodes))  # noqa: B023

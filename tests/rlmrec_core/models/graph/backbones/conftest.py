@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 
 from rlmrec_core.models.graph import sparse
-from rlmrec_core.models.graph.backbones import Batch, Step, backbone_class
+from rlmrec_core.models.graph.backbones import Backbone, Batch, Step, backbone_class, build_backbone
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.sparse import SparseMatrix
 from rlmrec_core.split import Edges, Split
 
 SIZE = 8
+
+
+def build(name: str, graph: Graph, size: int, generator: torch.Generator, **hyper: Any) -> Backbone:
+    return build_backbone(name, graph, size, generator, backbone_class(name).Settings(**hyper))
 
 
 def _split() -> Split:
@@ -30,7 +34,7 @@ class World:
     def __init__(self, name: str, **hyper: Any) -> None:
         self.split = _split()
         graph = Graph.from_split(self.split)
-        self.model = backbone_class(name)(graph, SIZE, torch.Generator().manual_seed(0), **hyper).double()
+        self.model = build(name, graph, SIZE, torch.Generator().manual_seed(0), **hyper).double()
         # The graph's values follow the model to float64, so that twins agree to more than rounding.
         object.__setattr__(self.model.graph, "values", self.model.graph.values.double())
         self.table = self.model.table

@@ -33,7 +33,7 @@ def example(tmp_path):
 def test_the_example_learns_with_every_alignment(example, checkerboard, colours, variant):
     settings = TrainConfig(embedding_size=8).run("lightgcn", variant, 1)
     generator = torch.Generator().manual_seed(0)
-    backbone = example(Graph.from_split(checkerboard), 8, generator, n_layers=2)
+    backbone = example(Graph.from_split(checkerboard), 8, generator, example.Settings(n_layers=2))
     model = Recommender(backbone, build_alignment(settings, colours, backbone.output_size(8), generator))
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     seen = []

@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rlmrec_core.models.graph.backbones import backbone_class
+from rlmrec_core.models.graph.backbones import build_backbone
+from rlmrec_core.models.graph.backbones.autocf import AutoCFSettings
 
 
 def attention(model, mask, nodes):
@@ -105,4 +106,4 @@ def test_needs_no_negatives_and_a_size_its_heads_divide(autocf):
     autocf.batch = autocf.batch._replace(negatives=None)
     assert torch.isfinite(autocf.step().losses["fit"])
     with pytest.raises(ValueError, match="3 heads do not divide an embedding size of 8"):
-        backbone_class("autocf")(autocf.model.graph, 8, torch.Generator(), n_heads=3)
+        build_backbone("autocf", autocf.model.graph, 8, torch.Generator(), AutoCFSettings(n_heads=3))

@@ -3,13 +3,14 @@ import pytest
 import torch
 from torch_geometric.nn import LGConv
 
-from rlmrec_core.models.graph.backbones import Batch, backbone_class
+from rlmrec_core.models.graph.backbones import Batch
+from rlmrec_core.models.graph.backbones.lightgcn import LightGCN, LightGCNSettings
 from rlmrec_core.models.graph.graph import Graph
 
 
 def model(split, **hyper):
     generator = torch.Generator().manual_seed(0)
-    return backbone_class("lightgcn")(Graph.from_split(split), 4, generator, **hyper)
+    return LightGCN(Graph.from_split(split), 4, generator, LightGCNSettings(**hyper))
 
 
 def test_encode_sums_the_layers_of_pyg(checkerboard):

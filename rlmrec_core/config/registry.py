@@ -1,0 +1,48 @@
+"""The registry of models: families, their backbones and variants, and where each one's settings stand.
+
+Importing this file loads no model; a model's file is imported when its settings are first wanted.
+"""
+
+from importlib import import_module
+from typing import Any, Literal, NamedTuple, get_args
+
+from rlmrec_core.config.section import Section
+
+# Each name is a file in rlmrec_core/models/graph/backbones.
+GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
+BackboneName = Literal[GraphBackbone]
+VariantName = Literal["base", "con", "gen"]
+
+
+class Family(NamedTuple):
+    """Models that are trained alike, by the package rlmrec_core/models/<name>, whose FAMILY says how.
+
+    reads_text: whether `fit` is handed the train reviews and the texts of the items.
+    """
+
+    name: str
+    backbones: tuple[str, ...]
+    variants: tuple[str, ...]
+    reads_text: bool = False
+
+
+FAMILIES = (Family("graph", get_args(GraphBackbone), get_args(VariantName)),)
+
+
+def family_of(backbone: str) -> Family:
+    """The family a backbone belongs to."""
+    return next(family for family in FAMILIES if backbone in family.backbones)
+
+
+def backbone_settings(backbone: str) -> type[Section]:
+    """The hyper-parameters that a backbone declares, every one with a default."""
+    return _door(backbone).backbone_settings(backbone)  # type: ignore[no-any-return]
+
+
+def alignment_settings(backbone: str, variant: str) -> type[Section] | None:
+    """The settings of a variant's alignment; None where it has none."""
+    return _door(backbone).alignment_settings(variant)  # type: ignore[no-any-return]
+
+
+def _door(backbone: str) -> Any:
+    return import_module(f"rlmrec_core.models.{family_of(backbone).name}").FAMILY

@@ -1,0 +1,94 @@
+"""The door of every family of models: how its settings are declared, and how one of its models is trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+from torch import Tensor
+
+from rlmrec_core.config.registry import family_of
+from rlmrec_core.config.section import Section
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.profiling.corpus import TrainCorpus
+from rlmrec_core.split import Split
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What `on_epoch` is told. losses: weighted means by name; validation: recall@20 and ndcg@20, if it was due;
+    best_value: the best recall@20 so far, that of a resumed run's earlier epochs included.
+    """
+
+    epoch: int
+    max_epochs: int
+    losses: dict[str, float]
+    validation: dict[str, float] | None
+    best_epoch: int
+    best_value: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained model at its best epoch.
+
+    user_vectors (n_users, D), item_vectors (n_items, D): float32, score = dot product; weights: the model's own tensors
+    by name; history: see Progress.history; earlier_seconds: what the attempts took that this one resumed.
+    """
+
+    user_vectors: Float32Array
+    item_vectors: Float32Array
+    weights: dict[str, Tensor]
+    history: pa.Table
+    best_epoch: int
+    earlier_seconds: float
+
+
+OnEpoch = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model may learn from, all of it of the train part or blind to who interacted.
+
+    semantic: vectors of the profiles, where the run's settings say that it reads them; texts: train reviews and the
+    items' texts, where the family reads text.
+    """
+
+    split: Split
+    semantic: SemanticEmbeddings | None = None
+    texts: TrainCorpus | None = None
+
+
+class Family(Protocol):
+    """What the package of a family offers as FAMILY."""
+
+    def backbone_settings(self, backbone: str) -> type[Section]:
+        """The class of a backbone's hyper-parameters: flat, every field with a default, a bound and a description."""
+
+    def alignment_settings(self, variant: str) -> type[Section] | None:
+        """The class of the settings of a variant's alignment; None for a variant without one."""
+
+    def fit(
+        self, inputs: Inputs, settings: RunSettings, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None
+    ) -> FitResult:
+        """Train one model. The same arguments give the same bytes, whether or not the run was resumed on its way.
+
+        checkpoint: a file that is written as training goes and resumed from if it belongs to this very run.
+        Raises TrainingDiverged on a loss that is not finite, ValueError on inputs that do not fit the settings.
+        """
+
+
+def fit(
+    inputs: Inputs, settings: RunSettings, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None
+) -> FitResult:
+    """Train one model of any family: see `Family.fit`."""
+    family: Family = import_module(f"rlmrec_core.models.{family_of(settings.backbone).name}").FAMILY
+    return family.fit(inputs, settings, checkpoint=checkpoint, on_epoch=on_epoch)
