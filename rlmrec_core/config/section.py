@@ -13,7 +13,7 @@ class Section(BaseModel):
     The text "none" empties a field that may be empty: neither TOML nor a command line has another word for it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # it may hold a secret
 
     @model_validator(mode="before")
     @classmethod

@@ -1,10 +1,12 @@
 """Settings of the stages that write and embed text: profiles and embeddings."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rlmrec_core.config.section import NOT_IN_KEY, Section
 
@@ -14,15 +16,55 @@ ServerKind = Literal["auto", "openai", "azure", "vllm", "ollama", "llama.cpp"]
 EmbedSource = Literal["profile", "title", "raw", "title+profile"]
 
 
+_SECRET_IN_ADDRESS = re.compile(r"(^|[_-])(key|apikey|token|secret|password|sig|signature|auth)$", re.IGNORECASE)
+
+
 class MissingSetting(ValueError):
     """A setting that neither the configuration nor the environment gives: says which, and where to put it."""
+
+
+def _address(base_url: str | None) -> str | None:
+    """An address in its one spelling. Raises ValueError where it holds a secret, without showing it."""
+    if not base_url or not base_url.strip():
+        return None
+    parts = urlsplit(base_url.strip())
+    if (
+        parts.username
+        or parts.password
+        or any(_SECRET_IN_ADDRESS.search(name.replace("api-key", "key")) for name, _ in parse_qsl(parts.query, True))
+    ):
+        raise ValueError("the address holds a key or a password: take it out, and put the key into OPENAI_API_KEY")
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}.get(parts.scheme.lower())
+    port = f":{parts.port}" if parts.port and parts.port != usual else ""
+    return urlunsplit((parts.scheme.lower(), f"{host}{port}", parts.path.rstrip("/"), parts.query, ""))
+
+
+def server_identity(base_url: str | None) -> str | None:
+    """An address as ledger keys know it: every name of this machine's loopback is the same server."""
+    parts = urlsplit(base_url or "")
+    if parts.hostname not in {"localhost", "::1"}:
+        return base_url
+    return urlunsplit(parts._replace(netloc=f"127.0.0.1:{parts.port}" if parts.port else "127.0.0.1"))
+
+
+Address = Annotated[str | None, AfterValidator(_address)]
+
+
+def environment_address(environment: Mapping[str, str]) -> str | None:
+    """The address that OPENAI_BASE_URL names. Raises MissingSetting where it holds a secret."""
+    try:
+        return _address(environment.get("OPENAI_BASE_URL"))
+    except ValueError as error:
+        raise MissingSetting(f"OPENAI_BASE_URL: {error}") from None
 
 
 class LlmConfig(Section):
     """An OpenAI-compatible chat server. The key comes from the environment variable OPENAI_API_KEY, never from here."""
 
     model: str | None = Field(None, description="Model name; none takes RLMREC_LLM_MODEL from the environment")
-    base_url: str | None = Field(None, description="Server address; none takes OPENAI_BASE_URL, else OpenAI itself")
+    base_url: Address = Field(None, description="Server address; none takes OPENAI_BASE_URL, else OpenAI itself")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature")
     max_output_tokens: int = Field(400, ge=16, le=16_000, description="Cap on the answer, in tokens")
     server: Annotated[ServerKind, NOT_IN_KEY] = Field(
@@ -30,6 +72,10 @@ class LlmConfig(Section):
     )
     mode: Annotated[Literal["online", "batch"], NOT_IN_KEY] = Field(
         "online", description="batch uses the batch endpoint: up to a day, about half the price"
+    )
+    reasoning: Annotated[Literal["auto", "on", "off"], NOT_IN_KEY] = Field(
+        "auto",
+        description="Room for a model's thoughts beside its answer; auto gives it when they cut an answer off",
     )
     concurrency: Annotated[int, NOT_IN_KEY] = Field(
         32, ge=1, le=512, description="Most requests in flight at once; a server may allow fewer"
@@ -67,7 +113,7 @@ class LlmConfig(Section):
         model = self.model or environment.get("RLMREC_LLM_MODEL")
         if not model:
             raise MissingSetting("generator llm needs a model: set llm.model or the variable RLMREC_LLM_MODEL")
-        return self.model_copy(update={"model": model, "base_url": self.base_url or environment.get("OPENAI_BASE_URL")})
+        return self.model_copy(update={"model": model, "base_url": self.base_url or environment_address(environment)})
 
 
 class ProfileConfig(Section):
@@ -115,7 +161,7 @@ class EmbedConfig(Section):
         "minilm", description="minilm runs offline on the CPU"
     )
     model: str | None = Field(None, description="Model name for sentence-transformers or openai")
-    base_url: str | None = Field(
+    base_url: Address = Field(
         None, description="openai: server address; none takes OPENAI_BASE_URL, else OpenAI itself"
     )
     server: Annotated[ServerKind, NOT_IN_KEY] = Field("auto", description="openai: what kind of server it is")
@@ -148,7 +194,7 @@ class EmbedConfig(Section):
             return self.model_copy(update={"model": None, "base_url": None})
         if not self.model:
             raise MissingSetting(f"encoder {self.encoder} needs embed.model: the name of an embedding model")
-        base_url = (self.base_url or environment.get("OPENAI_BASE_URL")) if self.encoder == "openai" else None
+        base_url = (self.base_url or environment_address(environment)) if self.encoder == "openai" else None
         return self.model_copy(update={"base_url": base_url})
 
     @property

@@ -19,17 +19,19 @@ from openai.types import Batch
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from rlmrec_core.config.text import LlmConfig
-from rlmrec_core.llm.answers import Usage
+from rlmrec_core.llm.answers import Refusal, Usage
 from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch
 from rlmrec_core.llm.client import LlmClient
 from rlmrec_core.llm.errors import (
+    FAULTS,
     BrokenAnswer,
     BudgetReached,
     ContextTooLong,
+    RequestDeclined,
     RequestFailed,
     ServerRefused,
+    is_too_long,
     is_transient,
-    says_too_long,
 )
 from rlmrec_core.llm.request import PATHS, Request, canonical_json
 
@@ -40,6 +42,7 @@ _MARK = "rlmrec"  # the metadata entry that holds a batch's name
 _TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 _MOST_BYTES = 190_000_000  # of one file; the limit is 200 MB
 _MOST_BATCHES = 3  # that one request is put into in one run
+_SENT = {"response_format": {}, "max_completion_tokens": 0, "temperature": 0}  # what a refusal may complain of
 _backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
 
 
@@ -87,6 +90,8 @@ class BatchClient:
         if outcome and outcome[0] == "too long":
             raise ContextTooLong(outcome[1] or "")
         if (body := self.ledger.answer(request.key)) is None:
+            if outcome and outcome[0] == "declined":
+                raise RequestDeclined(outcome[1] or "")
             return None
         try:
             return read(body)
@@ -220,24 +225,26 @@ class BatchClient:
         if status == 200:
             body = canonical_json(response.get("body")).encode()
             request = self._collected.get(key) or Request(key, "chat", "", {}, 0, 0)
-            known = await self._batches.answered(name, key, body, self.budget.cost(request, Usage.read(body), body))
+            known = await self._batches.answered(name, key, body, self.budget.cost(request, Usage.read(body)))
         else:
-            told = row["error"] or (response.get("body") or {}).get("error") or {}
-            reason = f"{status or ''} {told.get('code') or ''} {told.get('message') or ''}".strip()[:500]
-            known = await self._unserved(name, key, status, reason)
-            self.stats.faults[f"batch row {status or told.get('code') or 'error'}"] += 1
+            refusal = Refusal.of(status if isinstance(status, int) else 0, [row["error"], response.get("body")])
+            known = await self._unserved(name, key, refusal)
+            self.stats.faults[f"batch row {status or next(iter(sorted(refusal.codes)), 'error')}"] += 1
         if not known:
             self.stats.faults["batch row unknown or double"] += 1
 
-    async def _unserved(self, name: str, key: str, status: int | None, reason: str) -> bool:
+    async def _unserved(self, name: str, key: str, refusal: Refusal) -> bool:
         """Note why a row was not served; one that is simply wrong is not put into another batch."""
+        status, reason = refusal.status, str(refusal)
         self._reasons[key] = reason
-        too_long = status in {400, 413} and says_too_long(reason)
-        lower = self.server.capabilities.after_refusal(reason) if status == 400 and not too_long else None
+        too_long = is_too_long(refusal)
+        lower = None
+        if status in {400, 422} and not too_long:
+            lower = self.server.capabilities.after_refusal(refusal, _SENT)
         if lower:
             self.server.capabilities = lower
             self.ledger.learnt(self.server.name, lower.to_json())
-        elif status is not None and 400 <= status < 500 and status not in {408, 409, 429}:
+        elif 400 <= status < 500 and status not in {408, 409, 429}:
             self._tried[key] = _MOST_BATCHES
         return await self._batches.unanswered(name, key, reason, "too long" if too_long else "failed")
 
@@ -255,12 +262,15 @@ class BatchClient:
         """Something that costs nothing, asked again until it is answered."""
 
         async def attempt() -> Answer:
-            return await ask()
+            try:
+                return await ask()
+            except (openai.OpenAIError, TimeoutError) as error:
+                raise self.server.fault(error) from None
 
         retrying = AsyncRetrying(
             retry=retry_if_exception(is_transient), stop=stop_after_attempt(6), wait=_backoff, reraise=True
         )
         try:
             return await retrying(attempt)
-        except openai.OpenAIError as error:
+        except FAULTS as error:
             raise ServerRefused(str(self.server.verdict(error))) from None

@@ -90,19 +90,24 @@ class Budget:
             )
         return cls(account, price, config.budget_usd)
 
-    def reserved_usd(self, request: Request) -> float:
-        """Dollars that a request can cost at most; 0 where the price is unknown, which no budget allows."""
-        return self.price.of(request.max_input_tokens, request.max_output_tokens) if self.price else 0.0
+    def reserved_usd(self, request: Request, thoughts: int = 0) -> float:
+        """Dollars that a request can cost at most, with so many tokens of thoughts beside the answer.
 
-    def cost(self, request: Request, usage: Usage, body: bytes) -> Cost:
-        """What an answer was billed. Where the server does not say it is estimated from what was counted."""
-        tokens_in = request.input_tokens if usage.tokens_in is None else usage.tokens_in
-        tokens_out = usage.tokens_out
-        if tokens_out is None:
-            tokens_out = min(request.max_output_tokens, len(body) // 4)
+        0 where the price is unknown, which no budget allows.
+        """
+        return self.price.of(request.max_input_tokens, _most_out(request, thoughts)) if self.price else 0.0
+
+    def cost(self, request: Request, usage: Usage, thoughts: int = 0) -> Cost:
+        """What an answer was billed. Where the server does not say, or says 0, it counts as all that was reserved."""
+        tokens_in = usage.tokens_in or request.max_input_tokens
+        tokens_out = usage.tokens_out or _most_out(request, thoughts)
         usd = self.price.of(tokens_in, tokens_out) if self.price else None
-        told = usage.tokens_in is not None and (usage.tokens_out is not None or not request.max_output_tokens)
+        told = bool(usage.tokens_in and (usage.tokens_out or not request.max_output_tokens))
         return Cost(usd, tokens_in, tokens_out, estimated=not told)
+
+
+def _most_out(request: Request, thoughts: int) -> int:
+    return request.max_output_tokens + thoughts if request.max_output_tokens else 0
 
 
 @dataclass

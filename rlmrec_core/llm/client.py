@@ -9,22 +9,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import openai
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
 from rlmrec_core.config.text import LlmConfig
-from rlmrec_core.llm.answers import Usage
+from rlmrec_core.llm.answers import ChatAnswer, Usage
 from rlmrec_core.llm.budget import Budget, UsageStats
 from rlmrec_core.llm.capabilities import Capabilities
 from rlmrec_core.llm.errors import (
+    FAULTS,
+    AnswerLost,
     BrokenAnswer,
     BudgetReached,
     ContextTooLong,
+    NotSent,
+    Refused,
+    RequestDeclined,
+    RequestFailed,
     RunStopped,
     asked_wait,
+    is_busy,
     is_throttled,
     is_transient,
     kind_of,
+    lacked_room,
     may_be_billed,
 )
 from rlmrec_core.llm.ledger import Ledger, Outcome, open_ledger
@@ -38,8 +45,12 @@ Read = Callable[[bytes], Answer]
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS, _BILLED_ATTEMPTS = 6, 2
+_CONNECTS = 4  # attempts to connect, over a few seconds, before the server counts as gone
+_FORBIDDEN = 3  # refusals (403) in a row after which they are not about single inputs
+_MUCH_LONGER = 1.5  # times the cap, from which an answer shows that the server ignores it
+_LIE = 10.0  # times what a call reserved that it may cost: as long as that does not fit the budget, one goes at a time
 _POLL = 0.2  # seconds between two looks at a request that another process has sent
-_backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
+_backoff = wait_exponential_jitter(multiplier=0.5, max=20.0)
 
 
 @asynccontextmanager
@@ -67,8 +78,13 @@ async def open_client(
     with open_ledger(ledger) as opened:
         try:
             async with Server(config.base_url, str(config.model), config.timeout_seconds, config.server) as server:
+                server.capabilities = Capabilities.remembered(
+                    opened.capabilities(server.name), Capabilities.of(config.server, config.reasoning)
+                )
                 limiter = RateLimiter(config.concurrency, config.deadline_seconds, at_once)
-                yield LlmClient(server, opened, limiter, budget, config.deadline_seconds, stats)
+                yield LlmClient(
+                    server, opened, limiter, budget, config.deadline_seconds, stats, config.reasoning != "off"
+                )
         finally:
             stats.ledger = opened.account(account)
 
@@ -83,15 +99,17 @@ class LlmClient:
     budget: Budget
     deadline: float = 900.0
     stats: UsageStats = field(default_factory=UsageStats)
+    _reasoning: bool = True
     _under_way: dict[str, "asyncio.Task[Any]"] = field(default_factory=dict)
     _stop: RunStopped | None = None
     _paying: int = 0
 
     def __post_init__(self) -> None:
         self._checked: asyncio.Task[None] | None = None
-        if known := self.ledger.capabilities(self.server.name):
-            self.server.capabilities = Capabilities.from_json(known)
         self._settled = asyncio.Event()
+        self._served_at = 0.0  # when the server last gave a whole answer
+        self._forbidden = 0  # refusals (403) since then
+        self._lie = _LIE
 
     async def answer(self, request: Request, read: "Read[Answer]") -> Answer:
         """What `read` makes of the answer to a request.
@@ -116,13 +134,15 @@ class LlmClient:
 
     def _known(self, request: Request, read: "Read[Answer]") -> Answer | None:
         """The answer in the ledger; a broken one counts for nothing."""
-        outcome = self.ledger.outcome(request.key)
-        if outcome and outcome[0] == "too long":
-            raise ContextTooLong(outcome[1] or "")
+        outcome, reason = self.ledger.outcome(request.key) or (None, None)
+        if outcome == "too long":
+            raise ContextTooLong(reason or "")
         if (body := self.ledger.answer(request.key)) is None:
+            if outcome == "declined":
+                raise RequestDeclined(reason or "")
             return None
         for call_id in self.ledger.unsettled(request.key):
-            cost = self.budget.cost(request, Usage.read(body), body)
+            cost = self.budget.cost(request, Usage.read(body), self.server.capabilities.thoughts)
             self.ledger.settle_later(call_id, cost)
         try:
             return read(body)
@@ -137,12 +157,10 @@ class LlmClient:
         )
         try:
             return await retrying(self._attempt, tries, read)
-        except (openai.OpenAIError, BrokenAnswer, TimeoutError) as error:
-            verdict = self.server.verdict(error)
-            if isinstance(verdict, RunStopped):
-                self._stop = self._stop or verdict
-            outcome: Outcome = "too long" if isinstance(verdict, ContextTooLong) else "failed"
-            self.ledger.concluded(request.key, outcome, str(verdict))
+        except (*FAULTS, TimeoutError) as error:
+            verdict = self._verdict(error)
+            outcomes: dict[type[Exception], Outcome] = {ContextTooLong: "too long", RequestDeclined: "declined"}
+            self.ledger.concluded(request.key, outcomes.get(type(verdict), "failed"), str(verdict))
             raise verdict from None
         except RunStopped as error:
             self._stop = self._stop or error
@@ -150,8 +168,19 @@ class LlmClient:
         finally:
             del self._under_way[request.key]
 
+    def _verdict(self, error: BaseException) -> RequestFailed | RunStopped:
+        """What an error means. One 403 among answers is about its input, several in a row are about us."""
+        verdict = self.server.verdict(error)
+        if isinstance(error, Refused) and error.refusal.status == 403 and isinstance(verdict, RunStopped):
+            self._forbidden += 1
+            if self._served_at and self._forbidden < _FORBIDDEN:
+                return RequestFailed(f"the server refused this request alone: {error}")
+        if isinstance(verdict, RunStopped):
+            self._stop = self._stop or verdict
+        return verdict
+
     async def _attempt(self, tries: "_Tries", read: "Read[Answer]") -> Answer:
-        """One call, from its reservation to its answer. A parameter that the server refuses is left out at once."""
+        """One call, from its reservation to its answer. What the server refuses or lacks is put right at once."""
         request = tries.request
         await self._ready()
         call_id = await self._reserve(request)
@@ -159,6 +188,7 @@ class LlmClient:
             return known
         if call_id is None:
             raise BrokenAnswer("another process got an answer that cannot be read")
+        spelt = self.server.capabilities
         self._paying += 1
         try:
             body = await self._exchange(call_id, tries)
@@ -168,36 +198,45 @@ class LlmClient:
             self._paying -= 1
             self._settled.set()
         try:
-            return read(body)
+            answer = read(body)
         except BrokenAnswer as error:
             self._fault(error)
             self.ledger.concluded(request.key, "failed", str(error))
             tries.count(error)
             raise
+        if isinstance(answer, ChatAnswer) and answer.lacks_room and self._gave_room(spelt):
+            self.ledger.concluded(request.key, "failed", "the model's thoughts took up the room for its answer")
+            return await self._attempt(tries, read)
+        return answer
 
     async def _reserve(self, request: Request) -> int | None:
         """The id of a call that may be made now; None if another process has the answer meanwhile."""
         while True:
             if self._stop:
                 raise self._stop
-            reserved_usd = self.budget.reserved_usd(request)
-            reserved = await self.ledger.reserve(request, reserved_usd, self.budget.account, self.budget.usd)
+            reserved_usd = self.budget.reserved_usd(request, self.server.capabilities.thoughts)
+            reserved = await self.ledger.reserve(
+                request, reserved_usd, self.budget.account, self.budget.usd, lie=self._lie
+            )
             if isinstance(reserved, int):
                 return reserved
             if reserved == "known":
                 return None
-            if reserved == "busy":
-                await asyncio.sleep(_POLL)
-                continue
-            if not self._paying:
-                raise BudgetReached(
-                    f"the next request may cost ${reserved_usd:.4f}, more than what is left of the budget of "
-                    f"${self.budget.usd}: what was paid for is kept; raise budget_usd and run again"
-                )
-            # What is under way has set aside more than it will cost.
+            if reserved == "over budget" and not self._paying:
+                raise self._budget_reached(reserved_usd)
+            # Another process has sent it, or what is under way has set aside more than it will cost.
             self._settled.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), _POLL)
+
+    def _budget_reached(self, reserved_usd: float) -> BudgetReached:
+        spent = self.ledger.account(self.budget.account)
+        return BudgetReached(
+            f"the next request may cost ${reserved_usd:.4f}, more than what is left of the budget of "
+            f"${self.budget.usd}: ${spent['usd']:.4f} are spent "
+            f"and ${spent['possibly_billed_usd']:.4f} may have been billed; all answers are kept: "
+            "raise budget_usd and run again"
+        )
 
     async def _exchange(self, call_id: int, tries: "_Tries") -> bytes:
         """Send a reserved call and keep its raw answer."""
@@ -214,74 +253,87 @@ class LlmClient:
                     await self.ledger.sent(call_id)
                     sent = True
                     self.stats.counts["calls"] += 1
-                    response = await self.server.send(request)
-                    body: bytes = response.content
+                    body, headers = await self.server.send(request)
             await self.ledger.answered(call_id, request.key, body)
         except BaseException as error:
             self._without_answer(call_id, sent, error)
-            if isinstance(error, openai.OpenAIError):
+            if isinstance(error, FAULTS):
                 self._fault(error)
-                tries.count(error)
-                self._learn_from(error, spelt, sent_at)
+                tries.count(error, served_since=self._served_at > tries.started)
+                self._learn_from(error, spelt, sent_at, request)
             raise
-        self.limiter.observe(response.headers)
+        self._served_at, self._forbidden = time.monotonic(), 0
+        self.limiter.observe(headers)
         self.limiter.went_well()
         self.stats.latency(time.monotonic() - sent_at)
-        await self._settle(call_id, request, body)
+        await self._settle(call_id, request, body, spelt.thoughts)
         return body
 
     def _without_answer(self, call_id: int, sent: bool, error: BaseException) -> None:
-        if not sent:
+        if not sent or isinstance(error, NotSent):
             self.ledger.released(call_id)
             return
-        lost = not isinstance(error, openai.APIStatusError)
+        lost = not isinstance(error, Refused)
         self.stats.counts["possibly billed"] += lost
-        self.ledger.unanswered(call_id, kind_of(error) if isinstance(error, Exception) else "cancelled", lost=lost)
+        self.ledger.unanswered(call_id, kind_of(error) if isinstance(error, FAULTS) else "cancelled", lost=lost)
 
-    async def _settle(self, call_id: int, request: Request, body: bytes) -> None:
-        usage = Usage.read(body)
-        cost = self.budget.cost(request, usage, body)
+    async def _settle(self, call_id: int, request: Request, body: bytes, thoughts: int) -> None:
+        cost = self.budget.cost(request, Usage.read(body), thoughts)
         self.stats.counts["usage estimated"] += cost.estimated
-        if request.max_output_tokens and cost.tokens_out > request.max_output_tokens and not cost.estimated:
-            self._cap_ignored(cost.tokens_out, request.max_output_tokens)
+        if request.max_output_tokens and not cost.estimated:
+            most = request.max_output_tokens + thoughts
+            if cost.tokens_out > _MUCH_LONGER * most and (other := self.server.capabilities.after_long_answer()):
+                _log.warning("an answer has %d tokens, the cap is %d: the server ignores it", cost.tokens_out, most)
+                self._now_spelt(other)
+        reserved_usd = self.budget.reserved_usd(request, thoughts)
+        if cost.usd and reserved_usd:
+            self._lie = max(self._lie, cost.usd / reserved_usd)
         await self.ledger.settled(call_id, cost)
 
     def _fault(self, error: BaseException) -> None:
         self.stats.faults[kind_of(error)] += 1
 
-    def _learn_from(self, error: openai.OpenAIError, spelt: Capabilities, sent_at: float) -> None:
+    def _learn_from(self, error: BaseException, spelt: Capabilities, sent_at: float, request: Request) -> None:
         """Let the limiter pause, or change how requests are spelt. Raises _SteppedDown if it did."""
-        if isinstance(error, openai.APIStatusError):
-            self.limiter.observe(error.response.headers)
-            wait = asked_wait(error.response.headers)
+        if isinstance(error, Refused):
+            self.limiter.observe(error.headers)
+            wait = asked_wait(error.headers)
             if is_throttled(error):
-                self.limiter.throttled(sent_at, wait or reset_wait(error.response.headers) or 1.0)
+                self.limiter.throttled(sent_at, wait or reset_wait(error.headers) or 1.0)
             elif wait is not None and is_transient(error):
                 self.limiter.throttled(sent_at, wait)
-            if error.status_code in {400, 422} and self._step_down(spelt, str(error)):
+            if lacked_room(error) and self._gave_room(spelt):
                 raise _SteppedDown from error
-        if isinstance(error, openai.APITimeoutError):
+            if error.refusal.status in {400, 404, 422} and self._step_down(spelt, error, request):
+                raise _SteppedDown from error
+        if isinstance(error, AnswerLost) and error.timed_out:
             self.limiter.strained(sent_at)
 
-    def _step_down(self, spelt: Capabilities, reason: str) -> bool:
+    def _step_down(self, spelt: Capabilities, error: Refused, request: Request) -> bool:
         """Whether the request should be sent again, spelt otherwise."""
-        if spelt != self.server.capabilities:
-            return True  # another request learnt it meanwhile
-        lower = spelt.after_refusal(reason)
+        if request.endpoint != "chat":
+            return False
+        lower = spelt.after_refusal(error.refusal, request.body)
         if lower is None:
             return False
-        self._now_spelt(lower)
+        if spelt == self.server.capabilities:
+            self._now_spelt(lower)
+        return True  # otherwise another request has learnt it meanwhile
+
+    def _gave_room(self, spelt: Capabilities) -> bool:
+        """Whether there is more room for thoughts now than a request had that was spelt so."""
+        if spelt.thoughts < self.server.capabilities.thoughts:
+            return True
+        if (roomier := self.server.capabilities.with_room_for_thoughts()) is None or not self._reasoning:
+            return False
+        _log.warning("the model's thoughts take up the room for its answers: they get %d tokens more", roomier.thoughts)
+        self._now_spelt(roomier)
         return True
 
     def _now_spelt(self, capabilities: Capabilities) -> None:
-        _log.warning("the server does not take every parameter; from now on: %s", capabilities.to_json())
+        _log.warning("requests to this server are spelt otherwise from now on: %s", capabilities.to_json())
         self.server.capabilities = capabilities
         self.ledger.learnt(self.server.name, capabilities.to_json())
-
-    def _cap_ignored(self, tokens: int, cap: int) -> None:
-        if not self.server.capabilities.settled_cap:
-            _log.warning("an answer has %d tokens, the cap is %d: the server ignores it", tokens, cap)
-            self._now_spelt(self.server.capabilities.with_other_cap())
 
     async def _ready(self) -> None:
         """Make sure that the server can be reached before the first paid request."""
@@ -306,17 +358,27 @@ class _Tries:
     deadline: float
     billed: int = 0
     failed: int = 0
+    unreached: int = 0
+    started: float = field(default_factory=time.monotonic)
 
-    def count(self, error: BaseException) -> None:
-        """Note a fault; being throttled costs patience only by the clock."""
-        if may_be_billed(error):
+    def count(self, error: BaseException, *, served_since: bool = True) -> None:
+        """Note a fault. Being throttled, or a server that serves nobody yet, costs patience only by the clock."""
+        if isinstance(error, NotSent):
+            self.unreached += 1
+        elif may_be_billed(error):
             self.billed += 1
-        elif not is_throttled(error):
+        elif not is_throttled(error) and (served_since or not is_busy(error)):
             self.failed += 1
 
     def enough(self, _: RetryCallState) -> bool:
+        """Whether to give up."""
         late = time.monotonic() >= self.deadline
-        return late or self.billed >= _BILLED_ATTEMPTS or self.failed + self.billed >= _ATTEMPTS
+        return (
+            late
+            or self.billed >= _BILLED_ATTEMPTS
+            or self.failed + self.billed >= _ATTEMPTS
+            or self.unreached >= _CONNECTS
+        )
 
 
 def _loop_time(deadline: float) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import queue
 import sqlite3
 import threading
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Outcome = tuple["asyncio.Future[Any] | None", Any, "BaseException | None"]
 Operation = Callable[[sqlite3.Connection], Any]
 
+_log = logging.getLogger(__name__)
 _MOST_PER_COMMIT = 512
 
 
@@ -22,7 +25,7 @@ class GroupCommit:
 
     Operations run in order, and each is durable when its future is done.
 
-    An operation must not write before it raises: its transaction is shared with others.
+    A transaction is shared by several operations; where one of them fails, each is done once more in its own.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
@@ -76,7 +79,7 @@ class GroupCommit:
     def _commit(
         self, connection: sqlite3.Connection, operations: list[tuple[Operation, asyncio.Future[Any] | None]]
     ) -> None:
-        outcomes: list[tuple[asyncio.Future[Any] | None, Any, BaseException | None]] = []
+        outcomes: list[Outcome] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
             for operation, future in operations:
@@ -85,8 +88,16 @@ class GroupCommit:
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            outcomes = [(future, None, error) for _, future in operations]
-            self._failure = self._failure or error
+            if len(operations) > 1:
+                # One bad member must not take the others with it: each once more, on its own.
+                for one in operations:
+                    self._commit(connection, [one])
+                return
+            outcomes = [(operations[0][1], None, error)]
+            if operations[0][1] is None:
+                _log.warning("a note could not be kept in the ledger: %r", error)
+                if isinstance(error, sqlite3.OperationalError):  # such as a full disk
+                    self._failure = self._failure or error
         _resolve([outcome for outcome in outcomes if outcome[0] is not None])
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from rlmrec_core.llm.answers import clean
 from rlmrec_core.llm.budget import Cost
 from rlmrec_core.llm.database import GroupCommit, connect, is_alive, owner
 from rlmrec_core.llm.request import Request, canonical_json
@@ -19,7 +20,7 @@ from rlmrec_core.llm.request import Request, canonical_json
 # validated: something came of it. rejected: unusable, another request took its place. declined: the model will not.
 # too long: beyond the model's context. failed: nothing usable came; the next run may send it again.
 Outcome = Literal["validated", "rejected", "declined", "too long", "failed"]
-Reserved = int | Literal["known", "busy", "over budget"]
+Reserved = int | Literal["known", "busy", "wait", "over budget"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -113,12 +114,15 @@ class Ledger:
 
     # Making a call
 
-    async def reserve(self, request: Request, reserved_usd: float, account: str, budget: float | None) -> Reserved:
+    async def reserve(
+        self, request: Request, reserved_usd: float, account: str, budget: float | None, *, lie: float = 1.0
+    ) -> Reserved:
         """Claim a request and set aside what it may cost; the id of the call, or why it may not be made.
 
         known: another process got the answer meanwhile. busy: another one has sent it. over budget: `reserved_usd` is
-        more than what the account has left. The claim of a process that has died is taken over, and its call counts
-        as lost.
+        more than what the account has left. wait: it fits, but not if it and what is under way each cost `lie` times
+        what they reserved: one goes at a time. The claim of a process that has died is taken over, and its call
+        counts as lost.
         """
 
         def operation(db: sqlite3.Connection) -> Reserved:
@@ -130,8 +134,17 @@ class Ledger:
                     return "busy"
                 _give_up(db, found[1])
             committed = db.execute("SELECT committed FROM accounts WHERE name = ?", (account,)).fetchone()
-            if budget is not None and (committed[0] if committed else 0.0) + reserved_usd > budget + 1e-9:
-                return "over budget"
+            if budget is not None:
+                after = (committed[0] if committed else 0.0) + reserved_usd
+                if after > budget + 1e-9:
+                    return "over budget"
+                under_way = db.execute(
+                    "SELECT total(held) FROM calls INDEXED BY calls_under_way"
+                    " WHERE account = ? AND state IN ('reserved', 'sent', 'batched') AND state != 'batched'",
+                    (account,),
+                ).fetchone()[0]
+                if under_way and after + (lie - 1) * (under_way + reserved_usd) > budget:
+                    return "wait"
             return claim(db, request, self.owner, account, reserved_usd, "reserved")
 
         return await self.writes.submit(operation)
@@ -169,7 +182,8 @@ class Ledger:
         """Note what became of a request, and give up the claim to it."""
         self.writes.post(
             lambda db: db.execute(
-                "UPDATE requests SET state = ?, reason = ?, owner = NULL WHERE key = ?", (outcome, reason, key)
+                "UPDATE requests SET state = ?, reason = ?, owner = NULL WHERE key = ?",
+                (outcome, _storable(reason), key),
             )
         )
 
@@ -266,9 +280,13 @@ def settle(db: sqlite3.Connection, call_id: int, cost: Cost) -> None:
 def end_call(db: sqlite3.Connection, call_id: int, state: str, reason: str | None) -> None:
     """End a call without an answer; unless it is lost, and may have been billed, its money is free again."""
     account, held = db.execute("SELECT account, held FROM calls WHERE id = ?", (call_id,)).fetchone()
-    db.execute("UPDATE calls SET state = ?, reason = ? WHERE id = ?", (state, reason, call_id))
+    db.execute("UPDATE calls SET state = ?, reason = ? WHERE id = ?", (state, _storable(reason), call_id))
     if state != "lost":
         _commit_money(db, account, -held)
+
+
+def _storable(reason: str | None) -> str | None:
+    return None if reason is None else clean(reason)[:2000]
 
 
 def _set(db: sqlite3.Connection, call_id: int, state: str) -> None:

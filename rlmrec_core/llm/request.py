@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from rlmrec_core.config.text import LlmConfig
+from rlmrec_core.config.text import LlmConfig, server_identity
 from rlmrec_core.llm.tokens import TokenCounter
 
 Endpoint = Literal["chat", "embeddings"]
@@ -74,7 +74,7 @@ class ChatRequest:
         checked when the answer is read.
         """
         settings = [self.model, self.messages, self.response_format, self.temperature, self.max_output_tokens]
-        key = sha256_of([_KEY_VERSION, "chat", self.base_url, *settings])
+        key = sha256_of([_KEY_VERSION, "chat", server_identity(self.base_url), *settings])
         messages = list(self.messages)
         tokens = counter.count_messages(messages)
         most = tokens if counter.label == "exact" else counter.most_messages(messages)

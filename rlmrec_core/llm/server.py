@@ -1,27 +1,75 @@
 """One OpenAI-compatible server: sending one request once, and what its refusals mean."""
 
+import asyncio
+import base64
+import json
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai._types import RequestOptions
 
-from rlmrec_core.config.text import MissingSetting, ServerKind
+from rlmrec_core.config.text import MissingSetting, ServerKind, server_identity
+from rlmrec_core.llm.answers import Refusal, read_json
 from rlmrec_core.llm.capabilities import Capabilities
 from rlmrec_core.llm.errors import (
+    AnswerLost,
+    BrokenAnswer,
     ContextTooLong,
+    NotSent,
+    Refused,
+    RequestDeclined,
     RequestFailed,
     RequestRejected,
     RunStopped,
     ServerRefused,
+    is_declined,
     is_out_of_quota,
     is_too_long,
 )
 from rlmrec_core.llm.request import PATHS, Request, sha256_of
+
+_IDLE_SECONDS = 0.25  # after which a connection is not used again: servers close idle ones, and a request would be lost
+_CHECK_SECONDS = 10.0  # for the first exchange, which also opens the first connection
+_SHORTEST_SECRET = 8  # characters; a shorter key is a word such as "none", which texts may hold
+
+
+class Redactor:
+    """Takes a key out of whatever a server echoes, however it is encoded."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key if len(key) >= _SHORTEST_SECRET else ""
+        raw = self._key.encode()
+        forms = {raw, quote(self._key, safe="").encode(), raw.hex().encode(), raw.hex().upper().encode()}
+        for before in range(3):  # bytes that stand before the key in what was encoded: only some characters are its own
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                forms.add(encode(bytes(before) + raw)[-(-before * 4 // 3) : (before + len(raw)) * 4 // 3])
+        forms.discard(b"")
+        self._pattern = re.compile(b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if raw else None
+
+    def bytes(self, body: bytes) -> bytes:
+        """The body without the key; also where JSON writes its characters as escapes."""
+        if self._pattern is None:
+            return body
+        body = self._pattern.sub(b"***", body)
+        if b"\\u" in body:
+            try:
+                text = json.dumps(read_json(body), ensure_ascii=False)
+            except BrokenAnswer:
+                return body
+            if self._pattern.search(text.encode()):
+                return self._pattern.sub(b"***", text.encode())
+        return body
+
+    def text(self, text: str) -> str:
+        """A text without the key."""
+        return self.bytes(text.encode(errors="replace")).decode() if self._pattern else text
 
 
 class Server:
@@ -38,11 +86,17 @@ class Server:
         kind: ServerKind = "auto",
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """Raises MissingSetting without OPENAI_API_KEY; servers that need no key take any word."""
-        self._key = key = self.require_key(environment)
-        self.name = sha256_of([base_url, model])
+        """Raises MissingSetting without a usable OPENAI_API_KEY; servers that need no key take any word."""
+        key = self.require_key(environment)
+        self.redact = Redactor(key)
+        self.name = sha256_of([server_identity(base_url), model])
+        self.kind = kind
         self.capabilities = Capabilities.of(kind)
+        self._timeout = timeout_seconds
         address, query = _address(base_url)
+        # Without redirects: they would carry the key to another server. Without limit: who waits for a connection
+        # would have the wait counted as the request's own.
+        limits = httpx2.Limits(max_connections=0, max_keepalive_connections=512, keepalive_expiry=_IDLE_SECONDS)
         self.client = AsyncOpenAI(
             api_key=key,
             base_url=address,
@@ -50,14 +104,20 @@ class Server:
             default_headers={"api-key": key} if kind == "azure" else None,
             timeout=timeout_seconds,
             max_retries=0,  # a retry may pay twice: the client decides
-            http_client=DefaultAioHttpClient(limits=httpx2.Limits(max_connections=None, max_keepalive_connections=512)),
+            http_client=DefaultAioHttpClient(limits=limits, follow_redirects=False),
         )
 
     @staticmethod
     def require_key(environment: Mapping[str, str] = os.environ) -> str:
-        """The key. Raises MissingSetting without one."""
+        """The key. Raises MissingSetting without one, or where it holds what no key holds; it is never shown."""
         if not (key := environment.get("OPENAI_API_KEY")):
             raise MissingSetting("no key: set OPENAI_API_KEY (a local server that asks for none takes any word)")
+        odd = next((place for place, one in enumerate(key) if not "!" <= one <= "~"), None)
+        if odd is not None:
+            raise MissingSetting(
+                f"OPENAI_API_KEY holds a character that no key has, U+{ord(key[odd]):04X} at place {odd + 1} of "
+                f"{len(key)}, such as a typographic quote, a space or a line break: set it again without"
+            )
         return key
 
     async def __aenter__(self) -> "Server":
@@ -72,37 +132,85 @@ class Server:
         Many servers have no such list: any other answer will do.
         """
         try:
-            await self.client.get("/models", cast_to=httpx2.Response)
-        except openai.APIStatusError as error:
-            if error.status_code in {401, 403}:
+            await self._exchange("GET", "/models", None, max(self._timeout, _CHECK_SECONDS))
+        except Refused as error:
+            if error.refusal.status in {401, 403} or 300 <= error.refusal.status < 400:
                 raise self.verdict(error) from None
-        except openai.APIConnectionError as error:
-            raise ServerRefused(f"cannot reach {self._where}: {self._redacted(_root_cause(error))}") from None
+        except (NotSent, AnswerLost) as error:
+            raise ServerRefused(f"cannot reach {self.where}: {error}") from None
 
-    async def send(self, request: Request) -> httpx2.Response:
-        """Send a request once. Raises openai.OpenAIError."""
+    async def send(self, request: Request) -> tuple[bytes, Mapping[str, str]]:
+        """Send a request once. Returns the body, without the key if the server echoed it, and the headers.
+
+        Raises:
+            Refused: The server answered with an error, with whatever status.
+            NotSent: No connection came about.
+            AnswerLost: The request went out, and no whole answer came within the time allowed.
+        """
         body = self.capabilities.spell(request.body) if request.endpoint == "chat" else dict(request.body)
-        return await self.client.post(PATHS[request.endpoint], body=body, cast_to=httpx2.Response)
+        content, headers = await self._exchange("POST", PATHS[request.endpoint], body, self._timeout)
+        if refusal := Refusal.in_answer(content):
+            raise Refused(refusal, headers)
+        return content, headers
+
+    async def _exchange(self, method: str, path: str, body: Any, seconds: float) -> tuple[bytes, Mapping[str, str]]:
+        """One request and its whole answer within the time allowed, however slowly it drips."""
+        try:
+            async with asyncio.timeout(seconds):
+                options: RequestOptions = {"timeout": seconds}
+                if method == "GET":
+                    response = await self.client.get(path, cast_to=httpx2.Response, options=options)
+                else:
+                    response = await self.client.post(path, body=body, cast_to=httpx2.Response, options=options)
+                return self.redact.bytes(response.content), response.headers
+        except (openai.OpenAIError, TimeoutError, ValueError, httpx2.HTTPError) as error:
+            raise self.fault(error) from None
+
+    def fault(self, error: BaseException) -> Refused | NotSent | AnswerLost:
+        """What a broken exchange means: only where a connection had come about can anything have been billed."""
+        if isinstance(error, openai.APIStatusError):
+            refusal = Refusal.read(error.status_code, self.redact.bytes(error.response.content))
+            return Refused(refusal, error.response.headers)
+        causes = _causes(error)
+        names = {cause.__name__ for one in causes for cause in type(one).__mro__}
+        reason = self.redact.text(_reason(causes))
+        if names & {"ClientConnectorError", "ConnectError", "ConnectionTimeoutError", "ConnectionRefusedError"}:
+            return NotSent(reason)
+        timed_out = bool(names & {"ServerTimeoutError", "SocketTimeoutError", "ReadTimeout", "TimeoutError"})
+        return self._lost("timed out" if timed_out else reason, timed_out=timed_out)
+
+    def _lost(self, reason: str, *, timed_out: bool = False) -> AnswerLost:
+        if timed_out:
+            reason = f"no whole answer within timeout_seconds = {self._timeout:g}"
+        return AnswerLost(self.redact.text(reason)[:500], timed_out=timed_out)
 
     def verdict(self, error: BaseException) -> RequestFailed | RunStopped:
         """What an error means for this request or for the run, in words without the key."""
+        reason = self.redact.text(str(error))[:500]
         if isinstance(error, TimeoutError):
             return RequestFailed("its turn did not come before the deadline: raise deadline_seconds, or run again")
-        reason = self._redacted(f"{type(error).__name__}: {error}")[:500]
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)):
-            return ServerRefused(f"{reason}; check OPENAI_API_KEY, the model's name and the address")
+        if isinstance(error, NotSent):
+            return ServerRefused(f"{self.where} cannot be reached any more: {reason}")
+        if not isinstance(error, Refused):
+            return RequestFailed(reason)
+        status = error.refusal.status
         if is_out_of_quota(error):
-            return ServerRefused(f"{reason}; what was paid for is kept: raise the quota and run again")
-        if isinstance(error, openai.APIStatusError) and is_too_long(error):
+            return ServerRefused(f"{reason}; what was paid for is kept: raise the quota or the credit, and run again")
+        if is_declined(error):
+            return RequestDeclined(f"the server declined: {reason}")
+        if status in {401, 403, 404}:
+            return ServerRefused(f"{reason}; check OPENAI_API_KEY, the model's name and the address")
+        if 300 <= status < 400:
+            elsewhere = urlsplit(error.headers.get("location", "")).netloc or "elsewhere"
+            return ServerRefused(f"{self.where} sends us on to {elsewhere}: set base_url to the address it means")
+        if is_too_long(error.refusal):
             return ContextTooLong(reason)
-        return RequestRejected(reason) if isinstance(error, openai.BadRequestError) else RequestFailed(reason)
+        return RequestRejected(reason) if status in {400, 413, 422} else RequestFailed(reason)
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """The server's host and port."""
         return urlsplit(str(self.client.base_url)).netloc
-
-    def _redacted(self, text: str) -> str:
-        return text.replace(self._key, "***")
 
 
 def _address(base_url: str | None) -> tuple[str | None, dict[str, Any] | None]:
@@ -113,11 +221,15 @@ def _address(base_url: str | None) -> tuple[str | None, dict[str, Any] | None]:
     return address, dict(parse_qsl(query))
 
 
-def _root_cause(error: BaseException) -> str:
-    """Why no connection came about, with a hint at the way out."""
+def _causes(error: BaseException) -> list[BaseException]:
     causes = [error]
-    while following := causes[-1].__cause__ or causes[-1].__context__:
+    while (following := causes[-1].__cause__ or causes[-1].__context__) and len(causes) < 10:
         causes.append(following)
+    return causes
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """Why no connection came about, with a hint at the way out."""
     text = str(causes[-1]) or type(causes[-1]).__name__
     if any(isinstance(cause, ssl.SSLError) for cause in causes) or "CERTIFICATE" in text.upper():
         return f"its certificate is not accepted ({text}): check the address, or trust its authority (SSL_CERT_FILE)"

@@ -10,7 +10,7 @@ from rlmrec_core.llm.answers import ChatAnswer
 from rlmrec_core.llm.batch import BatchClient
 from rlmrec_core.llm.budget import Budget, UsageStats
 from rlmrec_core.llm.client import open_client
-from rlmrec_core.llm.errors import BudgetReached
+from rlmrec_core.llm.errors import BudgetReached, NothingUsable
 from rlmrec_core.llm.ledger import Ledger, open_ledger
 from rlmrec_core.llm.request import Request
 from rlmrec_core.llm.tokens import TokenCounter
@@ -24,6 +24,28 @@ from rlmrec_core.profiling.templates import load_templates
 from rlmrec_core.profiling.writing import Client, Extractor, ProfileWriter
 
 _ROWS = 256  # handed on at a time
+_FIRST_ANSWERS = 20  # without one of use, after which a run stops
+
+
+class _Unusable:
+    """Stops a run whose first answers are all of no use."""
+
+    def __init__(self, account: str, ledger: Ledger) -> None:
+        self._account, self._ledger, self._bad, self._any_good = account, ledger, 0, False
+
+    def check(self, row: ProfileRow) -> None:
+        """Note a row. Raises NothingUsable."""
+        if self._any_good or row.status == "missing":
+            return
+        self._any_good = row.status == "ok" and row.generator == "llm"
+        self._bad += not self._any_good
+        if self._bad >= _FIRST_ANSWERS and not self._any_good:
+            spent = self._ledger.account(self._account)
+            raise NothingUsable(
+                f"none of the first {self._bad} answers is of use, so nothing more is asked; the last one: {row.error}; "
+                f"${spent['usd']:.4f} are spent: try another model, or change llm.max_output_tokens, llm.reasoning "
+                "or max_words"
+            )
 
 
 @dataclass
@@ -85,8 +107,12 @@ class ProfileJob:
                 while await batches.collect(self._unanswered(writer, batches)):
                     await batches.submit()
 
+            unusable = _Unusable(self.account, client.ledger)
+
             async def write(source: Source) -> ProfileRow:
-                return await writer.row(source, answering)
+                row = await writer.row(source, answering)
+                unusable.check(row)
+                return row
 
             async for row in in_order((self.own_sources or self.sources)(), write, llm.concurrency):
                 yield row
@@ -110,13 +136,14 @@ class ProfileJob:
         return planned(self.side, self.sources(), self.prompts, self.config, self.budget, ledger, self.previous)
 
     def _check_plan(self, ledger: Ledger) -> None:
-        """Stop before the first request if even the least that the run may cost is more than its budget has left."""
+        """Stop before the first request if what the run will likely cost is more than its budget has left."""
         if self.budget.usd is None:
             return
         plan, account = self._plan(ledger), ledger.account(self.account)
         left = self.budget.usd - account["usd"] - account["possibly_billed_usd"]
-        if plan.usd_low is not None and plan.usd_low > left:
+        if plan.usd_likely is not None and plan.usd_likely > left:
             raise BudgetReached(
-                f"{plan.requests} requests would cost ${plan.usd_low:.4f} to ${plan.usd_high:.4f}, and ${left:.4f} of "
+                f"{plan.requests} requests would likely cost ${plan.usd_likely:.4f}, at most "
+                f"${plan.usd_high:.4f}, and ${left:.4f} of "
                 f"the budget of ${self.budget.usd} are left: nothing was asked; raise budget_usd or ask about less"
             )

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from json_repair import repair_json
@@ -13,7 +15,12 @@ from rlmrec_core.llm.request import ChatRequest
 _KEYS = ("summarization", "reasoning")
 _EMPTY = re.compile(r"(none|null|n/?a|unknown|no answer)?[.\s]*", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
+_PROSE_BRACES = re.compile(r"\{[^{}\":]*\}")  # as in "I fill in {summarization, reasoning}"
 _SEAM = re.compile(r"}[\s,]*{")
+_THOUGHT_END = "</think>"
+_CHARACTERS = 10  # per word allowed, also in languages that put no spaces between words
+_LONGER = 3  # times as long may the reasoning be
+_COPIED = 120  # characters in a row that are a copy of the input, spaces not counted
 _RECITED = 12  # words in a row that nobody shares with the instructions by chance
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL | re.IGNORECASE)
 
@@ -54,17 +61,23 @@ PROFILE_FORMAT: dict[str, Any] = {
 }
 
 
-def judge(request: ChatRequest, answer: ChatAnswer, max_words: int) -> Profile:
-    """The profile in an answer. An answer that was cut off is never repaired. Raises Unusable."""
+def judge(request: ChatRequest, answer: ChatAnswer, max_words: int, quote: Callable[[], str]) -> Profile:
+    """The profile in an answer. An answer that was cut off is never repaired.
+
+    quote: what a second question shows of an answer that was rejected. Raises Unusable.
+    """
     if answer.refusal or answer.finish_reason == "content_filter":
         raise Unusable(f"the model declined: {(answer.refusal or 'content filter')[:200]}")
     if answer.finish_reason == "length":
-        raise Unusable(f"cut off at {request.max_output_tokens} tokens", request.with_longer_answer())
+        whose = "by the model's own thoughts: set llm.reasoning = on, or raise llm.max_output_tokens"
+        reason = f"cut off at {request.max_output_tokens} tokens{', ' + whose if answer.lacks_room else ''}"
+        raise Unusable(reason, request.with_longer_answer())
     try:
         profile = parse_profile(answer.text, max_words=max_words)
         _check_recital(profile, request.messages[0]["content"])
+        _check_copy(profile, request.messages[1]["content"])
     except RejectedAnswer as error:
-        raise Unusable(str(error), request.corrected(answer.text, str(error))) from error
+        raise Unusable(str(error), request.corrected(quote(), str(error))) from error
     return profile
 
 
@@ -78,19 +91,56 @@ def _check_recital(profile: Profile, instructions: str) -> None:
             raise RejectedAnswer("it repeats the instructions instead of following them")
 
 
+def _check_copy(profile: Profile, told: str) -> None:
+    """Raise RejectedAnswer where a profile copies a long stretch of its input, such as a review."""
+    source, half = _dense(told), _COPIED // 2
+    for text in (_dense(profile.summarization), _dense(profile.reasoning)):
+        # Any stretch of that length holds one whole piece that begins at a multiple of half of it.
+        for start in range(0, len(text) - half + 1, half):
+            if (place := source.find(text[start : start + half])) < 0:
+                continue
+            before = sum(
+                1
+                for _ in takewhile(
+                    bool, (a == b for a, b in zip(text[:start][::-1], source[:place][::-1], strict=False))
+                )
+            )
+            after = sum(
+                1 for _ in takewhile(bool, (a == b for a, b in zip(text[start:], source[place:], strict=False)))
+            )
+            if before + after >= _COPIED:
+                raise RejectedAnswer("it copies its input word for word instead of summing it up")
+
+
+def _alike(one: str, other: str) -> int:
+    """Length of the beginning that two texts have in common."""
+    return sum(1 for _ in takewhile(bool, (a == b for a, b in zip(one, other, strict=False))))
+
+
+def _dense(text: str) -> str:
+    return "".join(text.lower().split())
+
+
 def parse_profile(text: str, *, max_words: int) -> Profile:
     """The profile in `text`, which may wrap it in prose, fences or thoughts, or hold slips such as a trailing comma.
 
     Raises RejectedAnswer on anything but exactly one object with two non-empty strings within the word limit.
     """
-    answer = _only_object(_THOUGHT.sub("", text))
+    bare = _THOUGHT.sub("", text)
+    answer = _only_object(bare[bare.rfind(_THOUGHT_END) + len(_THOUGHT_END) :] if _THOUGHT_END in bare else bare)
     if missing := [key for key in _KEYS if key not in answer]:
         raise RejectedAnswer(f"the key {' and '.join(missing)} is missing")
     if unknown := sorted(set(answer) - set(_KEYS)):
         raise RejectedAnswer(f"the key {unknown[0][:40]!r} was not asked for")
     summarization, reasoning = (_prose(key, answer[key]) for key in _KEYS)
-    if (words := len(summarization.split())) > max_words:
-        raise RejectedAnswer(f"summarization has {words} words, at most {max_words} are allowed")
+    for key, prose, most in (
+        ("summarization", summarization, max_words),
+        ("reasoning", reasoning, _LONGER * max_words),
+    ):
+        if (words := len(prose.split())) > most:
+            raise RejectedAnswer(f"{key} has {words} words, at most {most} are allowed")
+        if len(prose) > most * _CHARACTERS:
+            raise RejectedAnswer(f"{key} has {len(prose)} characters, at most {most * _CHARACTERS} are allowed")
     return Profile(summarization, reasoning)
 
 
@@ -109,19 +159,29 @@ def _only_object(text: str) -> dict[str, Any]:
     found = [] if bare.startswith("[") else _well_formed(bare)
     if len(found) > 1 or (not found and _SEAM.search(bare)):
         raise RejectedAnswer("the answer holds more than one JSON object")
-    answer = found[0] if found else repair_json(bare, return_objects=True)
+    try:
+        answer = found[0] if found else repair_json(bare, return_objects=True)
+    except (RecursionError, ValueError):
+        answer = None
     if not isinstance(answer, dict) or not answer:
         raise RejectedAnswer("the answer is not one JSON object")
     return answer
 
 
 def _well_formed(text: str) -> list[Any]:
-    """The outermost JSON objects in `text`; none if any is broken, lest what is inside it pass for the answer."""
+    """The outermost JSON objects in `text`; braces in prose before them, which open and close, are passed over.
+
+    None if an object is broken and not closed before the next begins, lest what is inside it pass for the answer.
+    """
     decoder, found, place = json.JSONDecoder(), [], 0
     while (start := text.find("{", place)) >= 0:
         try:
             value, place = decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
-            return []
-        found.append(value)
+        except (ValueError, RecursionError):
+            prose = _PROSE_BRACES.match(text, start)
+            if prose is None:
+                return []
+            place = prose.end()
+        else:
+            found.append(value)
     return found

@@ -1,4 +1,4 @@
-"""What profiles would cost, before anything is asked: requests, tokens, dollars low and high."""
+"""What profiles would cost, before anything is asked: requests, tokens, dollars, likely and at most."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -24,9 +24,9 @@ class Plan:
 
     requests: to be sent; cached: answered already; duplicates: sent once for several rows; nothing_to_ask: rows without
     text, or kept from an earlier run. tokens: read by the model, in `count`: exact, estimated, or estimated and then
-    corrected by what the same model billed before. usd_low: answers as long as they were so far (or half the word
+    corrected by what the same model billed before. usd_likely: answers as long as they were so far (or half the word
     limit); usd_high: every request bills all that it may. None where the price is unknown. Second questions, which some
-    answers need, come on top of low and are rarely more than high.
+    answers need, come on top of what is likely and are rarely more than high.
     """
 
     side: Literal["item", "user"]
@@ -37,7 +37,7 @@ class Plan:
     nothing_to_ask: int = 0
     tokens: int = 0
     count: str = "exact"
-    usd_low: float | None = None
+    usd_likely: float | None = None
     usd_high: float | None = None
     note: str = ""
 
@@ -91,8 +91,8 @@ def _priced(plan: Plan, high: float, config: ProfileConfig, budget: Budget, ledg
         plan.tokens, plan.count = round(plan.tokens * ratio), "estimated, corrected by earlier answers"
     answer = usual or min(config.max_words / 2 * _TOKENS_PER_WORD, config.llm.max_output_tokens)
     if budget.price:
-        plan.usd_low = round(budget.price.of(plan.tokens, round(plan.requests * answer)), 6)
-        plan.usd_high = round(max(high, plan.usd_low), 6)
+        plan.usd_likely = round(budget.price.of(plan.tokens, round(plan.requests * answer)), 6)
+        plan.usd_high = round(max(high, plan.usd_likely), 6)
     return plan
 
 

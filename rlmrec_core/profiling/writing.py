@@ -3,18 +3,22 @@
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 from rlmrec_core.config.text import ProfileConfig
 from rlmrec_core.llm.answers import ChatAnswer
-from rlmrec_core.llm.errors import ContextTooLong, RequestFailed
+from rlmrec_core.llm.errors import ContextTooLong, RequestDeclined, RequestFailed
 from rlmrec_core.llm.ledger import Ledger
 from rlmrec_core.llm.request import ChatRequest, Request
 from rlmrec_core.profiling.parser import PROFILE_FORMAT, Unusable, judge
 from rlmrec_core.profiling.previous import Previous
 from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
-from rlmrec_core.profiling.result import ProfileRow
+from rlmrec_core.profiling.result import ProfileRow, Status
 from rlmrec_core.profiling.sources import Source, source_hash, source_parts
+
+_CORRECTION = 64  # tokens of what is said about a rejected answer
+_SHORTEST_QUOTE = 16
 
 Answer = TypeVar("Answer")
 Extractor = Callable[[Source], ProfileRow]
@@ -112,6 +116,11 @@ class ProfileWriter:
             row, _ = yield from self._asked(row, instead, "failed")
         return row
 
+    def _quote(self, question: ChatRequest, answer: ChatAnswer) -> str:
+        """As much of a rejected answer as a second question may quote within the limits of answer and prompt."""
+        room = self.config.max_prompt_tokens - self.prompts.counter.count_messages([*question.messages]) - _CORRECTION
+        return self.prompts.counter.cut(answer.text, max(min(room, question.max_output_tokens), _SHORTEST_QUOTE))
+
     def _asked(
         self, row: ProfileRow, question: ChatRequest, unusable: Literal["rejected", "failed"]
     ) -> Generator[Request, ChatAnswer, tuple[ProfileRow, ChatRequest | None]]:
@@ -120,11 +129,12 @@ class ProfileWriter:
         try:
             answer = yield request
             row = _accounted(row, answer, *self.ledger.spent_on(request.key))
-            profile = judge(question, answer, self.config.max_words)
+            profile = judge(question, answer, self.config.max_words, partial(self._quote, question, answer))
         except ContextTooLong:
             raise
         except RequestFailed as error:
-            return replace(row, error=str(error)), None
+            status: Status = "declined" if isinstance(error, RequestDeclined) else "failed"
+            return replace(row, error=str(error), status=status), None
         except Unusable as error:
             declined = error.instead is None
             self.ledger.concluded(request.key, "declined" if declined else unusable, str(error))

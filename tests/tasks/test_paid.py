@@ -77,7 +77,7 @@ def test_a_plan_costs_nothing_and_comes_true(settings, store):
         assert [row["requests"] for row in after] == [0, 0] and [row["usd_high"] for row in after] == [0, 0]
         rows = show_changes(store, {}, written)
     assert [row["calls"] for row in rows] == [items["requests"], users["requests"]]
-    assert all(items["usd_low"] > 0 for row in rows) and rows[0]["usd"] <= items["usd_high"]
+    assert all(items["usd_likely"] > 0 for row in rows) and rows[0]["usd"] <= items["usd_high"]
 
 
 def test_a_refresh_without_changes_finds_everything(settings, store):

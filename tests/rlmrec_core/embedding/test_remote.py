@@ -77,7 +77,7 @@ BROKEN = {
     "zero": changed(embedding=[0.0] * replies.SIZE),
     "other size": changed(embedding=[1.0, 0.0]),
     "missing": Fault(change=lambda body: body | {"data": body["data"][1:]}),
-    "no list": Fault(change=lambda body: {"error": "busy"}),
+    "no list": Fault(change=lambda body: {"data": "busy"}),
 }
 
 

@@ -126,11 +126,12 @@ def test_one_bad_request_fails_one_row(run):
 
 
 @pytest.mark.parametrize(
-    "fault", [error(401), error(403), error(404, "model_not_found"), error(429, "insufficient_quota")]
+    "fault",
+    [error(401), error(402), error(404, "model_not_found"), error(429, "insufficient_quota"), error(307)],
 )
 def test_a_server_that_serves_nobody_stops_the_run(run, fault):
     with FakeLLM(lambda n, _: None if n < 2 else fault) as server:
-        with pytest.raises(ServerRefused, match="refused with"):
+        with pytest.raises(ServerRefused, match=r"refused with|sends us on"):
             run(server)
         assert len(server.requests) == 3
     with closing(sqlite3.connect(run.ledger)) as ledger:

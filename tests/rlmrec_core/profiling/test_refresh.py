@@ -64,7 +64,7 @@ def test_a_plan_says_what_a_run_would_pay(run, tmp_path, monkeypatch):
         config = ProfileConfig(generator="llm", domain="books", llm=llm)
         before = plan_items(corpus, config, ledger=tmp_path / "ledger.sqlite")
         assert (before.rows, before.requests, before.cached) == (N_ITEMS, N_ITEMS, 0)
-        assert before.count == "estimated" and 0 < before.usd_low < before.usd_high
+        assert before.count == "estimated" and 0 < before.usd_likely < before.usd_high
         users = plan_users(corpus, None, config, ledger=tmp_path / "ledger.sqlite")
         assert users.requests == N_USERS and "not written yet" in users.note
         assert server.n_requests == 0
