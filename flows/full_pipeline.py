@@ -12,9 +12,11 @@ from flows.engine import ready
 from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactRef, StoreConfig
+from tasks import report
+from tasks.prepare import has_text
 from tasks.stage import StageResult
 from tasks.summary import publish
-from tasks.train import reads_semantics
+from tasks.train import base_alone, reads_semantics
 
 
 @flow(name="rlmrec", persist_result=False)
@@ -48,6 +50,10 @@ def semantics(config: PipelineConfig, store: StoreConfig, force: bool, previous:
     done = {"ingest": [ingest], "prepare": [prepare]}
     if not reads_semantics(config.train):
         return done
+    if not has_text(store, ingest.ref, prepare.ref, config.embed.embed_source):
+        base_alone(config.train, config.recommend.variant)
+        report.log().warning("the data hold no text: Base alone is trained, without profiles and semantic vectors")
+        return done
     data = raw | {"prepare": prepare.ref.key}
     items = stages.item_profiles(config.item_profiles, store, **data, force=force, engine=config.engine)
     data |= {"item_profiles": items.ref.key}
@@ -64,7 +70,10 @@ def learning(config: PipelineConfig, store: StoreConfig, done: Done, force: bool
     """The stages from semantic vectors to recommendations."""
     prepare = done["prepare"][0].ref.key
     embed = done["embed"][0].ref.key if "embed" in done else None
-    models = stages.train(config.train, store, prepare, embed, force, config.engine)
+    train = config.train
+    if embed is None and reads_semantics(train):
+        train = base_alone(train, config.recommend.variant)
+    models = stages.train(train, store, prepare, embed, force, config.engine)
     metrics = stages.evaluate(config.evaluate, store, prepare, [model.ref.key for model in models], force)
     lists = stages.recommend(config.recommend, store, prepare, metrics.ref.key, force)
     return {"train": models, "evaluate": [metrics], "recommend": [lists]}

@@ -9,7 +9,7 @@ from rlmrec_core.config import EvaluateConfig
 from rlmrec_core.config.section import key_fields
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.metrics import comparison, mean_over_seeds
+from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.models import load_split, load_vectors, model_name, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
@@ -36,7 +36,8 @@ def evaluate(
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
-    report.show_table("metrics", comparison(metrics, "test"), "Accuracy on the test part, one row for each model")
+    part = shown_part(metrics)
+    report.show_table("metrics", comparison(metrics, part), f"Accuracy on the {part} part, one row for each model")
     tested = artifacts.table(result.ref, "significance").to_pylist()
     report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
     return as_state(result)

@@ -1,6 +1,6 @@
 """Metrics as people compare them: one line for each backbone and variant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -28,16 +28,21 @@ def comparison(metrics: Iterable[dict[str, Any]], part: str) -> list[dict[str, A
     return list(rows.values())
 
 
-def best_model(metrics: pa.Table, variant: str) -> ModelName:
+def shown_part(metrics: Iterable[dict[str, Any]]) -> str:
+    """The part whose metrics people are shown: test, or validation where there is no test part."""
+    return "test" if any(metric["part"] == "test" for metric in metrics) else "validation"
+
+
+def best_model(metrics: pa.Table, variant: str, trained: Sequence[ModelName] = ()) -> ModelName:
     """The trained model with the highest validation Recall@20, of any variant if `variant` is "best".
 
-    Where 20 was not measured, the longest list that was. The first model wins a tie.
-    Raises LookupError if there is no such model.
+    Where 20 was not measured, the longest list that was. The first model wins a tie, and so does the first of `trained`
+    where nothing was measured on validation. Raises LookupError if there is no such model.
     """
     rows = [row for row in metrics.to_pylist() if row["part"] == "validation" and row["metric"] == "recall"]
     k = 20 if any(row["k"] == 20 for row in rows) else max((row["k"] for row in rows), default=0)
     measured = {ModelName(*(row[name] for name in ModelName._fields)): row["value"] for row in rows if row["k"] == k}
-    scores = {name: value for name, value in measured.items() if name not in BASELINES}
+    scores = {name: value for name, value in measured.items() if name not in BASELINES} or dict.fromkeys(trained, 0.0)
     candidates = [name for name in scores if variant in ("best", name.variant)]
     if not candidates:
         trained = ", ".join(sorted({name.variant for name in scores})) or "none"

@@ -37,3 +37,12 @@ def prepare(
         "What each filter kept, in their order",
     )
     return as_state(result)
+
+
+def has_text(store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef, embedded: str = "profile") -> bool:
+    """Whether there is anything that semantic vectors could be made from; embedded: EmbedConfig.embed_source."""
+    artifacts = ArtifactStore.open(store)
+    found = {row["name"]: row["value"] for row in artifacts.table(prepare, "statistics").to_pylist()}
+    texts = ("interactions with review", *(f"items with {name}" for name in ("title", "description", "attributes")))
+    imported = (artifacts.dataset(ingest, f"imported_{side}_profiles").count_rows() for side in ("item", "user"))
+    return bool(found["items with title"]) if embedded == "title" else any(map(found.get, texts)) or any(imported)

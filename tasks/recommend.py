@@ -12,7 +12,7 @@ from rlmrec_core.tables import RECOMMENDATIONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import best_model
-from tasks.models import load_split, load_vectors, role_of
+from tasks.models import load_split, load_vectors, model_name
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -24,8 +24,11 @@ def recommend(
 ) -> StageResult | State[StageResult]:
     """Lists with the original ids, from one of the models that evaluate measured."""
     artifacts = ArtifactStore.open(store)
-    chosen = best_model(artifacts.table(evaluate, "metrics"), config.variant)
-    model = ArtifactRef("train", artifacts.manifest(evaluate).content.inputs[role_of(chosen)], artifacts.url)
+    metrics, trained = artifacts.table(evaluate, "metrics"), _trained(artifacts, evaluate)
+    chosen = best_model(metrics, config.variant, list(trained))
+    if "validation" not in metrics["part"].to_pylist() and len(trained) > 1:
+        report.log().warning("no validation part to choose a model by: taking %s", " ".join(map(str, chosen)))
+    model = trained[chosen]
     inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
     stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
@@ -38,6 +41,13 @@ def recommend(
     result = stage.run(artifacts, write, force=force)
     _show(artifacts, result, chosen)
     return as_state(result)
+
+
+def _trained(artifacts: ArtifactStore, evaluate: ArtifactRef) -> dict[ModelName, ArtifactRef]:
+    """The models that evaluate measured."""
+    inputs = artifacts.manifest(evaluate).content.inputs
+    refs = [ArtifactRef("train", key, artifacts.url) for role, key in inputs.items() if role.startswith("train/")]
+    return {model_name(artifacts, ref): ref for ref in refs}
 
 
 def _with_ids(ranking: Ranking, user_index: pa.Table, item_index: pa.Table) -> pa.Table:

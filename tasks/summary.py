@@ -9,7 +9,7 @@ from rlmrec_core.config import PipelineConfig
 from rlmrec_core.config.faults import settings_error
 from storage import ArtifactStore, StoreConfig, StoreError
 from tasks import report
-from tasks.metrics import comparison, mean_over_seeds
+from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.stage import StageResult
 
 LAST_RUN = "last-run.json"
@@ -77,26 +77,29 @@ def last_config(artifacts: ArtifactStore) -> PipelineConfig:
 
 
 def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
-    """Accuracy on test, the best of each column in bold; then the rest."""
+    """Accuracy on the part that is shown, the best of each column in bold; then the rest."""
+    if not metrics:
+        return "No interaction is held out for validation or test: nothing was measured."
+    part = shown_part(metrics)
     accuracy, others = (
         [metric for metric in metrics if (metric["metric"] in _ACCURACY) == wanted] for wanted in (True, False)
     )
     return "\n\n".join(
         [
-            "Test metrics, mean over seeds; higher is better. Base is the recommender alone, con and gen align it with "
-            "the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to everybody, "
-            "semantic ranks by the text alone.",
-            _model_table(accuracy, bold=True),
+            f"{part.capitalize()} metrics, mean over seeds; higher is better. Base is the recommender alone, con "
+            "and gen align it with the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to "
+            "everybody, semantic ranks by the text alone.",
+            _model_table(accuracy, part, bold=True),
             "### Coverage and novelty",
             "Coverage is the share of all items that appear in anybody's list. Novelty grows as the items in the lists "
             "are less popular. Neither says whether the lists are any good.",
-            _model_table(others, bold=False),
+            _model_table(others, part, bold=False),
         ]
     )
 
 
-def _model_table(metrics: Iterable[dict[str, Any]], *, bold: bool) -> str:
-    rows = comparison(metrics, "test")
+def _model_table(metrics: Iterable[dict[str, Any]], part: str, *, bold: bool) -> str:
+    rows = comparison(metrics, part)
     best = {name: max(row[name] for row in rows) for name in list(rows[0])[2:]} if rows and bold else {}
     shown = [
         {"model": " ".join(dict.fromkeys((row["backbone"], row["variant"])))}

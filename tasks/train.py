@@ -9,6 +9,7 @@ from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.registry import family_of
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
+from rlmrec_core.data import DataError
 from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, fit
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.ranking import ModelName
@@ -19,7 +20,7 @@ from tasks.models import load_semantic, load_split
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 2
+VERSION = 3
 _CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
 
 
@@ -31,6 +32,22 @@ def runs(config: TrainConfig) -> list[RunSettings]:
 def reads_semantics(config: TrainConfig) -> bool:
     """Whether any of the models needs semantic vectors; Base does not."""
     return any(run.reads_semantics for run in runs(config))
+
+
+def base_alone(config: TrainConfig, recommended: str) -> TrainConfig:
+    """The settings for data without any text, which only Base can learn from.
+
+    recommended: the variant whose lists are wanted, or "best". Raises DataError if that, or all that was to be trained,
+    reads text.
+    """
+    if "base" not in config.variants or recommended not in ("best", "base"):
+        raise DataError.at(
+            "the data hold no text to embed (no review, title, description, attribute or imported profile; no title "
+            "where embed.embed_source is title), which con and gen learn from",
+            "train and recommend base (train.variants, recommend.variant), or name the columns that hold text "
+            "(ingest.columns)",
+        )
+    return config.model_copy(update={"variants": ("base",)})
 
 
 @task(name="train", task_run_name="train {settings.backbone} {settings.variant} {settings.seed}", **UNCACHED)
@@ -86,7 +103,8 @@ class _Narrator:
         self._best = record.best_value
         self._done = record.epoch + 1
         self._left = record.max_epochs - self._done
-        self._progress(self._done, record.max_epochs, f"best validation {STOPPING_METRIC} {self._best:.4f}")
+        best = f"best validation {STOPPING_METRIC} {self._best:.4f}"
+        self._progress(self._done, record.max_epochs, best if self._best >= 0 else "no validation part: fixed epochs")
 
     def finish(self) -> None:
         """Fill the bar of a training that stopped early."""
@@ -103,7 +121,8 @@ def _show_curve(artifacts: ArtifactStore, result: StageResult) -> None:
         return
     history = artifacts.table(result.ref, "history")
     figure = Figure(figsize=(8, 3), layout="tight")
-    for axes, name in zip(figure.subplots(1, 2), _CURVES, strict=True):
+    curves = [name for name in _CURVES if name in history.column_names]
+    for axes, name in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         known = history.filter(pc.field(name).is_valid())
         axes.plot(known["epoch"].to_numpy(), known[name].to_numpy(), marker=".")
         axes.set(xlabel="epoch", title=_CURVES[name])

@@ -34,6 +34,7 @@ class TrainingLoop(Section):
     learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam")
     batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
     max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
+    fixed_epochs: int = Field(100, ge=1, description="Epochs where there is no validation part; max_epochs at most")
     validate_every: int = Field(3, ge=1, description="Epochs between two validations")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")

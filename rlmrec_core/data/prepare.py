@@ -1,5 +1,6 @@
 """Interactions filtered, divided and numbered: the second stage."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,8 @@ import pyarrow.dataset as ds
 from rlmrec_core.config.data import PrepareConfig
 from rlmrec_core.data import card
 from rlmrec_core.data.draws import Draws
-from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions
+from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions, n_distinct
+from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.filters import FilterLog, deduplicated, filtered, within_dates, without_cold
 from rlmrec_core.data.partition import LEFT_OUT, divide
 from rlmrec_core.data.texts import Lengths, TextLengths, lengths_of
@@ -28,6 +30,7 @@ from rlmrec_core.tables import (
     Tables,
 )
 
+_log = logging.getLogger(__name__)
 _BATCH = 16_384
 """Rows with their text in memory at once."""
 
@@ -46,6 +49,7 @@ def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig) 
     coded = code_interactions(interactions)
     log = FilterLog()
     chosen, cold, repairs = _chosen(coded, TextLengths(interactions, items, coded.item_ids), config, log)
+    _check_learnable(chosen, coded)
     user, user_index = _numbered(chosen.user, coded.user_ids, USER_INDEX)
     item, item_index = _numbered(chosen.item, coded.item_ids, ITEM_INDEX)
     edges = replace(chosen, user=user, item=item)
@@ -81,6 +85,35 @@ def _chosen(
     edges = edges.with_parts(division.parts).take(division.parts != LEFT_OUT)
     log.record("split", edges, "choose prepare.scope global or per_user", division.note)
     return edges, cold, division.repairs
+
+
+def _check_learnable(edges: Edges, coded: CodedInteractions) -> None:
+    """Raises DataError where there is nothing to learn or recommend; warns of what will be missing."""
+    train = edges.part == 0
+    if not train.any():
+        raise DataError.at("no interaction is in train", "give some of them the part train")
+    n_items = n_distinct(edges.item)
+    degree = np.bincount(edges.user[train], minlength=int(edges.user.max()) + 1)
+    users = np.unique(edges.user)
+    full = users[degree[users] >= n_items]
+    example = coded.user_ids[int(full[0])].as_py() if len(full) else None
+    if len(full) == len(users):
+        who = f"the only user, {example!r}, has" if len(users) == 1 else f"every user, such as {example!r}, has"
+        way_out = (
+            "bring interactions of more users and items, or loosen the filters (prepare.k_core, prepare.min_rating)"
+        )
+        raise DataError.at(f"{who} all {n_items} items in train: nothing is left to recommend", way_out)
+    if len(full):
+        _log.warning(
+            "%d users, such as %r, have all %d items in train: their lists will be empty, and their interactions teach "
+            "the model no preference",
+            len(full),
+            example,
+            n_items,
+        )
+    for part, without in ((1, "models train for train.fixed_epochs epochs"), (2, "there will be no test metrics")):
+        if not (edges.part == part).any():
+            _log.warning("no interaction is in %s: %s (prepare.ratios)", PARTS[part], without)
 
 
 @dataclass

@@ -22,11 +22,12 @@ class Progress:
     validations: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def validated(self, epoch: int, metrics: dict[str, float]) -> bool:
-        """Take in a validation; True if it is the best so far."""
+        """Take in a validation; True if it is the best so far. Without metrics, as without validation part, it is."""
         self.validations[str(epoch)] = metrics
-        better = metrics[STOPPING_METRIC] > self.best_value
+        value = metrics.get(STOPPING_METRIC, self.best_value)
+        better = not metrics or value > self.best_value
         if better:
-            self.best_epoch, self.best_value, self.strikes = epoch, metrics[STOPPING_METRIC], 0
+            self.best_epoch, self.best_value, self.strikes = epoch, value, 0
         else:
             self.strikes += 1
         return better

@@ -27,7 +27,7 @@ def evaluate(split: Split, models: Mapping[ModelName, Vectors], config: Evaluate
             for part, held_out in (("validation", split.validation), ("test", split.test)):
                 measures = _measures(split, ranked, held_out, config.ks)
                 rows += [(*name, part, metric, k, value) for metric, k, value in measures]
-    columns = zip(*rows, strict=True)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in tables.METRICS)
     return pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, tables.METRICS, strict=True)],
         schema=tables.METRICS,

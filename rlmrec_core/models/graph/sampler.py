@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,17 +11,21 @@ from rlmrec_core.split import Split
 
 
 class PairSampler:
-    """Train pairs in random order, each with one item its user has not in train, drawn afresh every epoch."""
+    """Train pairs in random order, each with one item its user has not in train, drawn afresh every epoch.
+
+    A user who has every item in train is left out: there is no item to compare theirs with.
+    """
 
     def __init__(self, split: Split, batch_size: int, device: torch.device | str = "cpu") -> None:
-        """Raises ValueError if a user has every item in train, since no negative is left."""
+        """Raises ValueError if every user has every item in train, since no negative is left."""
         self.batch_size, self.n_items = batch_size, split.n_items
-        self.user = torch.from_numpy(split.train.user).long().to(device)
-        self.item = torch.from_numpy(split.train.item).long().to(device)
+        full = np.bincount(split.train.user, minlength=split.n_users) >= split.n_items
+        sampled = ~full[split.train.user]
+        if not sampled.any():
+            raise ValueError("every user has every item in train: no negative is left to sample")
+        self.user = torch.from_numpy(split.train.user[sampled]).long().to(device)
+        self.item = torch.from_numpy(split.train.item[sampled]).long().to(device)
         self._known = self.user * split.n_items + self.item
-        full = torch.bincount(self.user, minlength=split.n_users) >= split.n_items
-        if full.any():
-            raise ValueError(f"user {int(full.nonzero()[0])} has every item in train: no negative is left to sample")
 
     def epoch(self, generator: torch.Generator, *, negatives: bool = True) -> Iterator[Batch]:
         """Every train pair once, the last batch possibly smaller."""

@@ -62,6 +62,10 @@ class Trainer:
         self.sampler = PairSampler(split, settings.batch_size, settings.device)
         self.ranker = Ranker(split.n_users, split.train, settings.device)
         self.progress, self.best = Progress(), self._weights()
+        # Without a validation part nothing tells when to stop.
+        self.n_epochs = settings.max_epochs
+        if not len(split.validation.user):
+            self.n_epochs = min(settings.max_epochs, settings.fixed_epochs)
         self.run_id = checkpoints.run_id(split, settings, semantic) if checkpoint else ""
         saved = checkpoints.load(checkpoint, self.run_id) if checkpoint else None
         if saved:
@@ -70,7 +74,7 @@ class Trainer:
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train until early stopping or the last epoch, one record per epoch."""
-        limit, patience = self.settings.max_epochs, self.settings.patience
+        limit, patience = self.n_epochs, self.settings.patience
         while self.progress.next_epoch < limit and self.progress.strikes < patience:
             epoch = self.progress.next_epoch
             losses = self.train_epoch(epoch)
@@ -79,10 +83,13 @@ class Trainer:
             # The last epoch is always validated: a run shorter than the interval has a best epoch, too.
             due = epoch % self.settings.validate_every == 0 or epoch == limit - 1
             validation = self.validate(epoch) if due else None
-            yield EpochRecord(epoch, limit, losses, validation, self.progress.best_epoch, self.progress.best_value)
+            best = self.progress.best_epoch, self.progress.best_value
+            yield EpochRecord(epoch, limit, losses, validation or None, *best)
 
     def result(self) -> FitResult:
         """The model at its best epoch."""
+        if self.progress.best_epoch < 0:
+            raise RuntimeError("the model has not been trained for an epoch")
         self.model.load_state_dict(self.best)
         users, items = (side.cpu().numpy() for side in self.model.vectors())
         weights = {name: tensor.cpu() for name, tensor in self.best.items()}
@@ -109,7 +116,10 @@ class Trainer:
         return means
 
     def validate(self, epoch: int) -> dict[str, float]:
-        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far."""
+        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far.
+
+        Without a validation part there are no metrics, and the latest weights are kept.
+        """
         self.model.eval()
         metrics = self._validation_metrics()
         if self.progress.validated(epoch, metrics):
@@ -120,6 +130,8 @@ class Trainer:
         return metrics
 
     def _validation_metrics(self) -> dict[str, float]:
+        if not len(self.split.validation.user):
+            return {}
         ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
         hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
         measures = {"recall": recall, "ndcg": ndcg}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rlmrec_core.models.graph.sampler import PairSampler
-from rlmrec_core.split import Split
+from rlmrec_core.split import Edges, Split
 
 
 def test_an_epoch_holds_every_train_pair_once(checkerboard):
@@ -41,7 +41,11 @@ def test_negatives_can_be_left_out(checkerboard):
     assert next(PairSampler(checkerboard, 10).epoch(torch.Generator(), negatives=False)).negatives is None
 
 
-def test_a_user_with_every_item_is_refused(hand_split):
-    split = Split(3, 2, hand_split.train, hand_split.validation, hand_split.test)
-    with pytest.raises(ValueError, match="user 0 has every item"):
-        PairSampler(split, 4)
+def test_a_user_with_every_item_is_left_out(hand_split):
+    user, item = hand_split.train
+    split = Split(3, 2, Edges(user[:3], item[:3]), hand_split.validation, hand_split.test)
+    batch = next(PairSampler(split, 4).epoch(torch.Generator().manual_seed(1)))
+    assert batch.users.tolist() == [1] and batch.negatives.tolist() == [1]
+    alone = Split(1, 2, Edges(user[:2], item[:2]), hand_split.validation, hand_split.test)
+    with pytest.raises(ValueError, match="every user has every item"):
+        PairSampler(alone, 4)
