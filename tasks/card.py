@@ -43,7 +43,10 @@ def _distribution(name: str, values: dict[str, float]) -> dict[str, str]:
 
 def _histograms(histograms: pa.Table, names: list[str]) -> Figure:
     """One picture for each name; both axes logarithmic, as the bins are."""
-    figure = Figure(figsize=(5.0 * len(names), 3.2), layout="constrained")
+    width = 5.0 * len(names)
+    figure = Figure(figsize=(width, 3.2))
+    # Fixed margins, since a layout engine draws everything several times to find them.
+    figure.subplots_adjust(left=0.7 / width, right=1 - 0.15 / width, bottom=0.18, top=0.95, wspace=0.2)
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
         bins = [row for row in histograms.to_pylist() if row["name"] == name]
         widths = [row["high"] - row["low"] for row in bins]

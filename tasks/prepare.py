@@ -27,10 +27,11 @@ def prepare(
             out.batches(name, schema, batches)
 
     result = stage.run(artifacts, write, force=force)
-    statistics, histograms = (artifacts.table(result.ref, name) for name in ("statistics", "histograms"))
-    report.show_markdown(
-        "data-card", data_card(statistics, histograms), "What the models learn from, and are tested on"
-    )
+    if report.in_run():  # otherwise nobody sees the card, which takes a while to draw
+        statistics, histograms = (artifacts.table(result.ref, name) for name in ("statistics", "histograms"))
+        report.show_markdown(
+            "data-card", data_card(statistics, histograms), "What the models learn from, and are tested on"
+        )
     report.show_table(
         "filters",
         artifacts.table(result.ref, "filter_report").to_pylist(),

@@ -109,7 +109,7 @@ def test_gradients_of_products_with_an_asymmetric_matrix(pattern, product):
 
 
 def test_gradients_in_values_and_operands(pattern):
-    values, x, y = normal(9, seed=8), normal(N, 3, seed=9), normal(N, 3, seed=10)
+    values, x, y = normal(9, seed=8), normal(N, 2, seed=9), normal(N, 2, seed=10)
     assert torch.autograd.gradcheck(pattern.products, (x, y))
     assert torch.autograd.gradcheck(lambda x: pattern.products(x, x), x)
     assert torch.autograd.gradcheck(pattern.weighted_sum, (values, x))
