@@ -60,7 +60,7 @@ def reference_page(module: Module) -> str:
     if not module.is_package:
         return f"::: {module.name}\n"
     tree = ast.parse(module.file.read_text(encoding="utf-8"))
-    own = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
+    own = [name for node in tree.body for name in _defined(node) if not name.startswith("_")]
     lines = [f"::: {module.name}", "    options:", f"      members: {own or 'false'}", ""]
     if exported := [name for name in _exported(tree) if name not in own]:
         links = ", ".join(f"[`{name}`][{module.name}.{name}]" for name in exported)
@@ -106,6 +106,14 @@ def _from_inside(text: str) -> str:
     for source, page in OUTSIDE.items():
         text = text.replace(f"]({source})", f"]({page})")
     return text
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _exported(tree: ast.Module) -> list[str]:
