@@ -57,9 +57,13 @@ MALFORMED = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
         pa.field("line", pa.int64(), nullable=False),
+        # The number of the data row, where the file has a header or cells of several lines.
+        pa.field("row", pa.int64()),
+        pa.field("column", pa.string()),
         pa.field("problem", pa.string(), nullable=False),
-        # The beginning of the line.
+        # The beginning of the line, or of what the cell holds.
         pa.field("text", pa.string(), nullable=False),
+        pa.field("way_out", pa.string()),
     ]
 )
 HISTOGRAMS = pa.schema(

@@ -8,6 +8,7 @@ from prefect import State, task
 from rlmrec_core import data
 from rlmrec_core.config import IngestConfig
 from rlmrec_core.config.section import key_fields
+from rlmrec_core.data.files import explained
 from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
@@ -25,6 +26,8 @@ def ingest(config: IngestConfig, store: StoreConfig, force: bool = False) -> Sta
         ingested = data.ingest(config)
         for name, (schema, batches) in ingested.tables.items():
             report.log().info("ingest: %s has %d rows", name, out.batches(name, schema, batches))
+        for warning in ingested.warnings():
+            report.log().warning("ingest: %s", warning)
         out.table("report", ingested.report())
         out.table("malformed", ingested.malformed())
 
@@ -38,7 +41,11 @@ def ingest(config: IngestConfig, store: StoreConfig, force: bool = False) -> Sta
 def source_digests(config: IngestConfig) -> dict[str, str]:
     """sha256 of every raw file, under its path inside the data set's folder."""
     root = Path(config.path or ".")
-    return {_name(source, root): _sha256(source) for source in data.open_reader(config).sources()}
+    digests: dict[str, str] = {}
+    for source in data.open_reader(config).sources():
+        name = _name(source, root)
+        digests[name if name not in digests else f"{name} ({len(digests)})"] = _sha256(source)
+    return digests
 
 
 def _name(source: Path, root: Path) -> str:
@@ -46,5 +53,5 @@ def _name(source: Path, root: Path) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with explained(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,18 +1,85 @@
 """Settings of the stages that read and divide interactions: ingest and prepare."""
 
+import codecs
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from rlmrec_core.config.section import NOT_IN_KEY, Section
 
 RawName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads", "steam", "yelp"]
 ReaderName = Literal["sample", "movielens", "tabular", "splits", RawName]
+TimeForm = Literal[
+    "seconds",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "iso",
+    "yyyymmdd",
+    "year",
+    "excel",
+    "day-first",
+    "month-first",
+]
 SplitScope = Literal["global", "per_user", "temporal", "per_user_temporal"]
 
 PositivePart = Annotated[int, Field(ge=1, le=1000)]
 HeldOutPart = Annotated[int, Field(ge=0, le=1000)]
+
+
+class TableFormat(Section):
+    """How a table of delimited text is written (reader "tabular"); JSON lines and Parquet only look at `encoding`."""
+
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="What stands between two cells, such as ; or \\t or ::; "
+        "none takes a comma for .csv, a tab for .tsv, or what makes the header name the columns",
+    )
+    quote: str | None = Field(
+        None,
+        max_length=1,
+        description="The character around cells that hold a delimiter; empty: quotes are text like any other; "
+        'none takes " between commas and semicolons, and in .csv, and no quotes elsewhere',
+    )
+    escape: str = Field("", max_length=1, description="The character before a quote within quotes, where not doubled")
+    encoding: str | None = Field(
+        None, description="Encoding of the text, such as cp1252; none takes the byte order mark's, or UTF-8"
+    )
+    header: bool | None = Field(
+        None, description="Whether the first row names the columns; none: unless column_names does"
+    )
+    column_names: tuple[str, ...] = Field(
+        (),
+        description="Names of the first columns of a file without a header; those without a name are called 1, 2, ...",
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _tab(cls, delimiter: str | None) -> str | None:
+        return "\t" if delimiter == r"\t" else delimiter
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str | None) -> str | None:
+        try:
+            if encoding is not None and isinstance("".encode(encoding), bytes):
+                codecs.getincrementaldecoder(encoding)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError(f"{encoding!r} is no encoding of text; try utf-8, cp1252, latin-1 or utf-16") from error
+        return encoding
+
+    @model_validator(mode="after")
+    def _different_characters(self) -> Self:
+        if any(character in "\r\n" for character in f"{self.delimiter or ''}{self.quote or ''}{self.escape}"):
+            raise ValueError("delimiter, quote and escape cannot be line ends")
+        if self.delimiter and self.delimiter in (self.quote, self.escape):
+            raise ValueError("the delimiter must differ from quote and escape")
+        if self.quote and self.delimiter and len(self.delimiter) > 1:
+            raise ValueError('quotes need a delimiter of one character; set quote = ""')
+        return self
 
 
 class ColumnMapping(Section):
@@ -20,17 +87,21 @@ class ColumnMapping(Section):
 
     user_id: str = Field("user_id", description="Column of the user's id")
     item_id: str = Field("item_id", description="Column of the item's id, in both tables")
+    items_item_id: str | None = Field(
+        None, description="Column of the item's id in the items table, where it has another name there"
+    )
     rating: str | None = Field(None, description="Column of the rating; none for implicit feedback")
     timestamp: str | None = Field(
-        None, description="Column of the time: seconds or milliseconds since 1970, or ISO 8601"
+        None, description="Column of the time: seconds (or ms, us, ns) since 1970, ISO 8601 or YYYYMMDD"
     )
+    event: str | None = Field(None, description="Column of the kind of event, such as view or purchase")
     review: str | None = Field(None, description="Column of the review text")
     title: str | None = Field(None, description="Column of the item's title")
     description: str | None = Field(None, description="Column of the item's description")
     attributes: tuple[str, ...] = Field((), description="Columns of the items table to keep as attributes")
 
 
-class IngestConfig(Section):
+class IngestConfig(TableFormat):
     """Where raw data comes from."""
 
     reader: ReaderName = Field("sample", description="Format of the raw data; sample needs no files")
@@ -38,26 +109,78 @@ class IngestConfig(Section):
     path: Annotated[str | None, NOT_IN_KEY] = Field(
         None, description="Folder of the raw files (for tabular: the folder of its two tables)"
     )
-    interactions_file: str | None = Field(
+    interactions_file: str | tuple[str, ...] | None = Field(
         None,
-        description="Name or glob pattern of the interactions, for tabular and the raw releases of reviews; "
-        "none takes interactions.* and the release's own names",
+        description="Name or glob pattern of the interactions, or several, for tabular and the raw releases of "
+        "reviews; none takes interactions.* and the release's own names",
     )
-    items_file: str | None = Field(
+    items_file: str | tuple[str, ...] | None = Field(
         None,
-        description="Name or glob pattern of the items, for tabular and the raw releases of reviews; "
+        description="Name or glob pattern of the items, or several, for tabular and the raw releases of reviews; "
         "none takes items.* and the release's own names, where there are such files",
     )
     columns: ColumnMapping = Field(ColumnMapping(), description="tabular: which columns hold what")
+    items_format: TableFormat = Field(
+        TableFormat(),
+        description="tabular: how the items table is written; delimiter, quote, escape and encoding that are not set "
+        "here are those of the interactions",
+    )
+    timestamp_format: str | None = Field(
+        None,
+        description="tabular: seconds, milliseconds, microseconds, nanoseconds, iso, yyyymmdd, year, excel, day-first, "
+        "month-first, or a pattern such as %d.%m.%Y %H:%M; none recognises the first six",
+    )
+    decimal: Literal[".", ","] = Field(".", description="tabular: what stands before the decimals of a rating")
+    unrated: float | None = Field(None, description="tabular: the rating that says there is none, such as 0")
+    events: tuple[str, ...] = Field((), description="tabular: the events to keep (columns.event); none keeps all")
+    event_weights: dict[str, float] = Field(
+        {}, description="tabular: the rating that an event stands for, where a row has none; other events are dropped"
+    )
+    block_column: str | None = Field(
+        None,
+        description="tabular: name for what stands alone on a line with a colon, above the rows it belongs to",
+    )
+    item_separator: str | None = Field(
+        None, min_length=1, description="tabular: what stands between the items of a cell that holds several"
+    )
+    item_pattern: str | None = Field(
+        None,
+        description="tabular: regular expression (RE2) of the items to keep; its first group is the id (MIND: (.+)-1)",
+    )
+    require_items: bool = Field(
+        False, description="tabular: whether an interaction with an item outside the items table is malformed"
+    )
     partial_profiles: bool = Field(
         False, description="splits: import *_profiles_sample.parquet too, which cover some users or items only"
     )
     max_malformed: int = Field(
-        1000, ge=0, description="Raw releases of reviews: lines of one file to skip before giving up"
+        1000, ge=0, description="tabular and raw releases: rows or lines of one file to skip before giving up"
     )
+    max_malformed_share: float = Field(0.5, ge=0, le=1, description="The same as a share of the file's rows or lines")
+    strict: bool = Field(False, description="Give up at the end of a file that has any malformed row or line")
     sample_users: int = Field(600, ge=20, le=100_000, description="sample: number of users")
     sample_items: int = Field(400, ge=20, le=100_000, description="sample: number of items")
     seed: int = Field(2023, ge=0, description="sample: seed of the generator")
+
+    @field_validator("timestamp_format")
+    @classmethod
+    def _known_form(cls, form: str | None) -> str | None:
+        if form is not None and form not in get_args(TimeForm) and "%" not in form:
+            raise ValueError(f"{form!r} is not one of {', '.join(get_args(TimeForm))}, nor a pattern such as %Y-%m-%d")
+        return form
+
+    @property
+    def format_of_items(self) -> TableFormat:
+        """How the items table is written: as `items_format` says, and where that is silent as the interactions."""
+        own = self.items_format
+        return TableFormat(
+            delimiter=own.delimiter or self.delimiter,
+            quote=self.quote if own.quote is None else own.quote,
+            escape=own.escape or self.escape,
+            encoding=own.encoding or self.encoding,
+            header=own.header,
+            column_names=own.column_names,
+        )
 
 
 class PrepareConfig(Section):

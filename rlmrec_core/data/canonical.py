@@ -12,6 +12,7 @@ from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
 from rlmrec_core.data.objects import Record, columns_at_once, columns_line_by_line, read_records
 from rlmrec_core.data.texts import clean_texts, flat_text
+from rlmrec_core.data.times import MICROSECONDS, parsed_times
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 Parsed = tuple[pa.RecordBatch, list[Fault]]
@@ -83,12 +84,12 @@ def _interactions(table: pa.Table, fields: Review) -> tuple[pa.RecordBatch, dict
 def _times(values: pa.Array, form: str) -> tuple[pa.Array, pa.Array]:
     """The times, and where a value is none."""
     written = values if form == SECONDS else cells.without_blanks(values)
-    times = cells.epoch_times(written) if form == SECONDS else cells.parsed_times(written, form)
+    times = cells.epoch_times(written) if form == SECONDS else parsed_times(written, form)
     return times, pc.and_(pc.is_null(times), pc.is_valid(written))
 
 
 def _no_times(n: int) -> tuple[pa.Array, pa.Array]:
-    return pa.nulls(n, cells.MICROSECONDS), pa.repeat(False, n)
+    return pa.nulls(n, MICROSECONDS), pa.repeat(False, n)
 
 
 def _is_blank(values: pa.Array) -> pa.Array:

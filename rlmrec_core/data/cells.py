@@ -1,4 +1,4 @@
-"""Raw cells turned into canonical columns; the first bad cell is reported with its file, row and column."""
+"""Raw cells turned into canonical columns; every bad cell is reported with its file, row and column."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,33 +9,78 @@ import pyarrow.compute as pc
 
 from rlmrec_core.data.chunks import Chunk
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.texts import clean_texts, flat_text
+from rlmrec_core.data.times import MICROSECONDS, TimeColumn
 from rlmrec_core.tables import ATTRIBUTES
-
-MICROSECONDS = pa.timestamp("us")
 
 
 def ids(chunk: Chunk, column: str) -> pa.Array:
-    """Ids as strings. Raises DataError on a missing id and on a column that holds neither integers nor strings."""
+    """Ids as strings, without blanks around them, whole numbers without a fraction of zero: 1.0 is 1.
+
+    A missing id, and one whose digits a program has rounded, makes its row unusable. Raises DataError on a column that
+    holds neither numbers nor text.
+    """
     array = _plain(chunk, column)
+    if pa.types.is_floating(array.type):
+        return _with_ids(chunk, column, _whole(chunk, column, array))
     if pa.types.is_integer(array.type):
+        return _with_ids(chunk, column, array.cast(pa.string()))
+    if pa.types.is_decimal(array.type):
         array = array.cast(pa.string())
     if not pa.types.is_string(array.type):
         raise _wrong_type(chunk, column, array.type, "ids must be integers or strings")
-    _refuse(chunk, column, pc.fill_null(pc.equal(array, ""), True), "the id is missing", "give every row an id")
+    if column in chunk.odd:
+        chunk.refuse(column, chunk.odd[column], "{} is not an id", "write an integer or a string")
+    trimmed = pc.utf8_trim_whitespace(array)
+    if blanks := pc.sum(pc.not_equal(trimmed, array)).as_py():
+        chunk.counts[f"ids with blanks around them in {column!r}"] += blanks
+    if pc.any(pc.and_(pc.ends_with(trimmed, "0"), pc.match_substring(trimmed, "."))).as_py():
+        whole = pc.replace_substring_regex(trimmed, r"^([+-]?\d+)\.0+$", r"\1")
+        chunk.counts[_UNIFIED.format(column)] += pc.sum(pc.not_equal(whole, trimmed)).as_py() or 0
+        trimmed = whole
+    if pc.any(pc.match_substring(trimmed, "E+")).as_py():
+        rounded = pc.match_substring_regex(trimmed, r"^\d(\.\d+)?E\+\d+$")
+        chunk.refuse(column, rounded, "{} has lost digits of the id", "format the column as text in the spreadsheet")
+    return _with_ids(chunk, column, trimmed)
+
+
+_UNIFIED = "ids like 1.0 read as 1 in {!r}"
+
+
+def _with_ids(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
+    missing = pc.or_kleene(array.is_null(), pc.is_in(array, value_set=_NO_ID))
+    chunk.refuse(column, missing, "the id is missing", "give every row an id")
     return array
 
 
+def _whole(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
+    """Numbers as text, those without a fraction as integers."""
+    numbers = array.cast(pa.float64())
+    chunk.refuse(column, pc.fill_null(pc.is_nan(numbers), True), "the id is missing", "give every row an id")
+    size = pc.abs(numbers)
+    chunk.refuse(
+        column, pc.greater(size, float(2**53)), "{} has lost digits of the id", "store ids as text or integers"
+    )
+    exact = pc.fill_null(pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less_equal(size, float(2**53))), False)
+    chunk.counts[_UNIFIED.format(column)] += pc.sum(exact).as_py() or 0
+    whole = pc.if_else(exact, numbers, pa.scalar(None, pa.float64())).cast(pa.int64())
+    return pc.coalesce(whole.cast(pa.string()), numbers.cast(pa.string()))
+
+
 def texts(chunk: Chunk, column: str | None) -> pa.Array:
-    """Optional text; empty text becomes null. Numbers are written out. No column: all null."""
-    if column is None:
-        return pa.nulls(len(chunk), pa.string())
+    """Optional text, cleaned; what is empty or says that there is none becomes null. No column: all null."""
+    return pa.nulls(len(chunk), pa.string()) if column is None else clean_texts(written(chunk, column))
+
+
+def written(chunk: Chunk, column: str) -> pa.Array:
+    """The cells as text, as they are. Numbers are written out, lists joined."""
     array = _plain(chunk, column)
     if not pa.types.is_string(array.type):
         try:
             array = array.cast(pa.string())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
             raise _wrong_type(chunk, column, array.type, "text is expected") from error
-    return without_blanks(array)
+    return array
 
 
 def without_blanks(array: pa.Array) -> pa.Array:
@@ -44,34 +89,50 @@ def without_blanks(array: pa.Array) -> pa.Array:
     return pc.if_else(blank, pa.scalar(None, pa.string()), array) if pc.any(blank).as_py() else array
 
 
-def ratings(chunk: Chunk, column: str | None) -> pa.Array:
-    """Ratings as float32, null where the cell is empty. Raises DataError on text, NaN and infinity."""
+def ratings(chunk: Chunk, column: str | None, decimal: str = ".") -> pa.Array:
+    """Ratings as float32, null where the cell is empty or says that it is. Text and infinity make a row unusable.
+
+    decimal: what stands before the decimals of a rating that is text.
+    """
     if column is None:
         return pa.nulls(len(chunk), pa.float32())
     array = _plain(chunk, column)
     if pa.types.is_string(array.type):
-        array = _numbers(chunk, column, texts(chunk, column))
+        if column in chunk.odd:
+            chunk.refuse(column, chunk.odd[column], "{} is not a number", "write a number, or leave the cell empty")
+        array = _numbers(chunk, column, _given(array), decimal)
     if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)):
         raise _wrong_type(chunk, column, array.type, "a rating must be a number")
-    array = array.cast(pa.float64()).cast(pa.float32())
+    array = array.cast(pa.float64())
+    nan = pc.fill_null(pc.is_nan(array), False)
+    if n := pc.sum(nan).as_py():
+        chunk.counts[f"NaN read as no rating in {column!r}"] += n
+        array = pc.if_else(nan, pa.scalar(None, pa.float64()), array)
+    array = array.cast(pa.float32())
     way_out = "leave the cell empty where there is no rating, or drop the row"
-    _refuse(chunk, column, pc.invert(pc.is_finite(array)), "the rating is NaN or infinite", way_out)
+    chunk.refuse(column, pc.invert(pc.is_finite(array)), "the rating is infinite or too big", way_out)
     return array
 
 
-def timestamps(chunk: Chunk, column: str | None) -> pa.Array:
-    """Times in UTC. Numbers are seconds since 1970, or milliseconds or microseconds where too big; text is ISO 8601."""
+def timestamps(chunk: Chunk, column: str | None, times: TimeColumn | None = None) -> pa.Array:
+    """Times in UTC of cells that are text, numbers or times.
+
+    times: what the file's earlier chunks tell of the column's form; without it the chunk is read by itself.
+    """
     if column is None:
         return pa.nulls(len(chunk), MICROSECONDS)
     array = _plain(chunk, column)
-    if pa.types.is_string(array.type):
-        return _parsed_times(chunk, column, texts(chunk, column))
+    times = times or TimeColumn()
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         # Casting away a time zone keeps the instant, in UTC.
-        return array.cast(MICROSECONDS, safe=False)
+        return times.keep(array.cast(MICROSECONDS, safe=False))
     if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
-        return _epoch(chunk, column, array.cast(pa.float64()))
-    raise _wrong_type(chunk, column, array.type, "a time must be a number, a timestamp or ISO 8601 text")
+        return times.read(chunk, column, _given(array.cast(pa.string())))
+    if not pa.types.is_string(array.type):
+        raise _wrong_type(chunk, column, array.type, "a time must be a number, a timestamp or ISO 8601 text")
+    if column in chunk.odd:
+        chunk.refuse(column, chunk.odd[column], "{} is not a time", "write a number or ISO 8601 text")
+    return times.read(chunk, column, _given(array))
 
 
 def attributes(chunk: Chunk, columns: Sequence[str]) -> pa.Array:
@@ -94,16 +155,15 @@ def _plain(chunk: Chunk, column: str) -> pa.Array:
     if pa.types.is_null(array.type):
         return array.cast(pa.string())
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        return pa.array(
-            [None if cell is None else ", ".join(map(str, cell)) for cell in array.to_pylist()], pa.string()
-        )
+        return pa.array([None if cell is None else flat_text(cell) for cell in array.to_pylist()], pa.string())
     if not any(test(array.type) for test in _TEXT_TYPES):
         return array
     try:
         return array.cast(pa.binary()).cast(pa.string())
     except pa.ArrowInvalid as error:
         position = _first_failing(array.cast(pa.binary()), pa.string())
-        raise chunk.error(column, position, "the text is not UTF-8", "save the file as UTF-8") from error
+        way_out = "save the file as UTF-8"
+        raise chunk.error(column, position, "the text is not UTF-8", way_out) from error
 
 
 _TEXT_TYPES = (
@@ -115,42 +175,33 @@ _TEXT_TYPES = (
 )
 
 
-def _numbers(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
-    array = pc.utf8_trim_whitespace(array)
+def _given(array: pa.Array) -> pa.Array:
+    """The texts without blanks around them, null where they say that there is none."""
+    trimmed = pc.utf8_trim_whitespace(array)
+    return pc.if_else(pc.is_in(trimmed, value_set=_MISSING), pa.scalar(None, pa.string()), trimmed)
+
+
+# What programs write for nothing; as an id, NA may be one.
+_NO_ID = pa.array(["", "nan", "NaN", "None", "null", "NULL", "<NA>", r"\N"])
+_MISSING = pa.array([*_NO_ID.to_pylist(), "NAN", "NA", "N/A", "n/a", "none", "NaT", "-"])
+
+
+def _numbers(chunk: Chunk, column: str, array: pa.Array, decimal: str) -> pa.Array:
+    if decimal == ",":
+        array = pc.replace_substring(array, ",", ".")
     try:
         return array.cast(pa.float64())
-    except pa.ArrowInvalid as error:
-        position = _first_failing(array, pa.float64())
-        problem = f"{array[position].as_py()!r} is not a number"
-        raise chunk.error(column, position, problem, "write a number, or leave the cell empty") from error
+    except pa.ArrowInvalid:
+        numbers = pa.array(pd.to_numeric(array.to_pandas(), errors="coerce").astype("float64"), from_pandas=True)
+    way_out = "write a number, or leave the cell empty"
+    if pc.any(pc.match_substring_regex(array, r"^-?\d+,\d+$")).as_py():
+        way_out += '; for decimals after a comma set ingest.decimal = ","'
+    chunk.refuse(column, pc.and_(pc.is_null(numbers), pc.is_valid(array)), "{} is not a number", way_out)
+    return numbers
 
 
-def _parsed_times(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
-    numeric = pc.match_substring_regex(array, r"^\s*-?\d+(\.\d+)?\s*$")
-    if pc.all(numeric, min_count=0).as_py():
-        return _epoch(chunk, column, _numbers(chunk, column, array))
-    parsed = parsed_times(array)
-    bad = pc.and_(pc.is_null(parsed), pc.is_valid(array))
-    _refuse(chunk, column, bad, "not a time", "write seconds since 1970 or ISO 8601, such as 2020-01-31T12:00:00Z")
-    return parsed
-
-
-def parsed_times(array: pa.Array, form: str = "ISO8601") -> pa.Array:
-    """Times in UTC of texts in the given form (as pandas names it), null where there is none."""
-    times = pd.to_datetime(array.to_pandas(), format=form, utc=True, errors="coerce")
-    return pa.array(times.dt.tz_localize(None), MICROSECONDS, from_pandas=True)
-
-
-# Seconds stay below 1e11 until the year 5138, milliseconds pass it in 1973.
+# For releases whose lines say in which unit their times are.
 _SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 1e11, 1e14, 1e17
-
-
-def _epoch(chunk: Chunk, column: str, numbers: pa.Array) -> pa.Array:
-    times = epoch_times(numbers)
-    way_out = "write seconds, milliseconds or microseconds since 1970"
-    bad = pc.and_(pc.is_null(times), pc.is_valid(numbers))
-    _refuse(chunk, column, bad, "the number is too big for a time", way_out)
-    return times
 
 
 def epoch_times(numbers: pa.Array) -> pa.Array:
@@ -159,12 +210,6 @@ def epoch_times(numbers: pa.Array) -> pa.Array:
     scale = np.where(values < _SECONDS_BELOW, 1e6, np.where(values < _MILLISECONDS_BELOW, 1e3, 1.0))
     usable = pc.if_else(pa.array(values < _MICROSECONDS_BELOW), numbers, pa.scalar(None, pa.float64()))
     return pc.round(pc.multiply(usable, pa.array(scale))).cast(pa.int64()).cast(MICROSECONDS)
-
-
-def _refuse(chunk: Chunk, column: str, bad: pa.Array, problem: str, way_out: str) -> None:
-    position = pc.index(bad, True).as_py()
-    if position >= 0:
-        raise chunk.error(column, position, problem, way_out)
 
 
 def _first_failing(array: pa.Array, target: pa.DataType) -> int:

@@ -1,210 +1,285 @@
 """Raw table files read as a stream of chunks that remember where each row came from.
 
-CSV and TSV cells arrive as bytes, those of JSON Lines and Parquet with the types of the file; `cells` turns
-them into the columns of the canonical tables. CSV and JSON Lines may be gzipped.
+Cells of delimited text arrive as text, those of JSON Lines and Parquet with the types of the file; `cells` turns them
+into the columns of the canonical tables.
 """
 
-import gzip
-import zlib
+import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+from rlmrec_core.config.data import TableFormat
+from rlmrec_core.data.delimited import read_delimited
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.lines import LineFile, read_blocks
+from rlmrec_core.data.files import explained, format_of, is_utf8, read_utf8
+from rlmrec_core.data.malformed import Fault, MalformedLines, excerpt
 
-_UNIT_SEPARATOR = "\x1f"
 LINES_PER_CHUNK = 20_000
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+_JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
+_UNTRUE = re.compile(r"\b(NaN|-?Infinity)\b")
+_AS_WRITTEN = TableFormat()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chunk:
-    """Some consecutive rows of `file`; `first_row` counts data rows from 1."""
+    """Some consecutive rows of `file`.
+
+    numbers: of each row, from 1. lines: where each begins in the file. faults: takes the rows that cannot be used;
+    where there is none, the first of them is raised. usable: which rows have no fault so far. counts: of repairs.
+    """
 
     file: Path
-    first_row: int
     columns: Mapping[str, pa.Array]
+    numbers: Sequence[int]
+    lines: Callable[[], Sequence[int]] | None = None
+    faults: MalformedLines | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    odd: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    """Where a column of text holds what is neither text nor number: true, a list, an object."""
+    usable: npt.NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usable = np.ones(len(self), bool)
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
+        return len(self.numbers)
+
+    @property
+    def first_row(self) -> int:
+        """Number of the first row."""
+        return self.numbers[0] if len(self.numbers) else 1
+
+    def refuse(self, column: str, bad: pa.Array | npt.NDArray[np.bool_], problem: str, way_out: str) -> None:
+        """Report the rows where `bad` holds and make them unusable; `{}` in the problem stands for the cell's value."""
+        where = bad if isinstance(bad, np.ndarray) else bad.fill_null(False).to_numpy(zero_copy_only=False)
+        found = np.flatnonzero(where & self.usable)
+        if not len(found):
+            return
+        self.usable[found] = False
+        faults = (self._fault(column, int(position), problem, way_out) for position in found)
+        if self.faults is None:
+            raise next(faults).error(str(self.file))
+        self.faults.add(str(self.file), faults)
 
     def error(self, column: str, position: int, problem: str, way_out: str) -> DataError:
         """The error about the cell at `position` (0-based) of this chunk."""
-        return DataError.at(problem, way_out, file=self.file, row=self.first_row + position, column=column)
+        return self._fault(column, position, problem, way_out).error(str(self.file))
+
+    def _fault(self, column: str, position: int, problem: str, way_out: str) -> Fault:
+        value = excerpt(str(self.columns[column][position].as_py())) if column in self.columns else ""
+        lines = self.lines() if self.lines else None
+        row = self.numbers[position]
+        line = lines[position] if lines is not None else row
+        return Fault(line, problem.replace("{}", repr(value)), value, row, column, way_out)
 
 
-def find_files(folder: Path, pattern: str) -> list[Path]:
-    """The files of `folder` that match a name or a glob pattern, sorted by name."""
-    return sorted(path for path in folder.glob(pattern) if path.is_file())
+def read_chunks(
+    files: Sequence[Path],
+    columns: Sequence[str],
+    form: TableFormat = _AS_WRITTEN,
+    faults: MalformedLines | None = None,
+    block_column: str | None = None,
+) -> Iterator[Chunk]:
+    """The named columns of every file, in order.
 
-
-def read_chunks(files: Sequence[Path], columns: Sequence[str]) -> Iterator[Chunk]:
-    """The named columns of every file, in order. Raises DataError on a file that cannot be read or has no rows."""
+    faults: takes rows that are none; where it is missing, the first of them is raised. Raises DataError on a file that
+    cannot be read or has no rows.
+    """
+    wanted = list(dict.fromkeys(columns))
     for file in files:
-        rows = 0
-        for named in _reader_of(file)(file, list(dict.fromkeys(columns))):
-            chunk = Chunk(file, rows + 1, named)
-            rows += len(chunk)
+        empty = True
+        for chunk in _reader_of(file, form, block_column)(file, wanted, form, faults):
+            chunk.faults = faults
+            empty = False
             yield chunk
-        if rows == 0:
+        if empty:
             raise DataError.at("the file holds no rows", "write at least one row, or leave the file out", file=file)
 
 
 def read_headless_chunks(file: Path, names: Sequence[str]) -> Iterator[Chunk]:
-    """A file whose columns have no header and are set apart by `::`, in Latin-1, as MovieLens once was."""
-    n_rows = 0
-    for block in read_blocks(LineFile(file)):
-        # The separator must be one character: one that no text holds.
-        content = block.data.decode("latin-1").replace("::", _UNIT_SEPARATOR).encode()
-        with _explained(file), _told_of_misfits(file, block.first_line - 1) as handler:
-            table = csv.read_csv(
-                pa.BufferReader(content),
-                csv.ReadOptions(column_names=names, use_threads=False, block_size=len(content) + 1),
-                csv.ParseOptions(delimiter=_UNIT_SEPARATOR, quote_char=False, invalid_row_handler=handler),
-                csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
-            )
-        columns = {name: table[name].combine_chunks() for name in names}
-        yield Chunk(file, n_rows + 1, columns)
-        n_rows += table.num_rows
+    """A file whose columns have no header and are set apart by `::`, as MovieLens once was: in UTF-8, or in Latin-1."""
+    encoding = "utf-8" if is_utf8(file) else "latin-1"
+    form = TableFormat(delimiter="::", quote="", column_names=tuple(names), encoding=encoding)
+    return read_chunks([file], names, form)
 
 
 def parquet_columns(file: Path) -> list[str]:
     """The names of a Parquet file's columns. Raises DataError if it is none."""
-    with _explained(file):
+    with explained(file):
         return list(pq.read_schema(file).names)
 
 
-Columns = dict[str, pa.Array]
+_Read = Callable[[Path, list[str], TableFormat, MalformedLines | None], Iterator[Chunk]]
 
 
-def _reader_of(file: Path) -> Callable[[Path, list[str]], Iterator[Columns]]:
-    if not file.is_file():
-        raise DataError.at("no such file", "check ingest.path and the file's name", file=file)
-    name = file.name.removesuffix(".gz")
-    if name.endswith((".csv", ".tsv")):
-        return _read_csv
-    if name.endswith((".jsonl", ".json")):
+def _reader_of(file: Path, form: TableFormat, block_column: str | None) -> _Read:
+    suffix = format_of(file)
+    if suffix in _JSON_SUFFIXES:
         return _read_json_lines
-    if name.endswith(".parquet"):
+    if suffix == ".parquet":
         return _read_parquet
-    raise DataError.at("unknown format", f"use one of {', '.join(SUFFIXES)} as the suffix", file=file)
+    if suffix in (".csv", ".tsv") or form.delimiter:
+        return partial(_read_text, block_column=block_column)
+    way_out = f"use one of {', '.join(SUFFIXES)} as the suffix, or name ingest.delimiter"
+    raise DataError.at("unknown format", way_out, file=file)
 
 
-def _read_csv(file: Path, columns: list[str]) -> Iterator[Columns]:
-    convert = csv.ConvertOptions(
-        # Bytes, so that ids keep their leading zeros and a broken character can be traced to its row.
-        column_types=dict.fromkeys(columns, pa.binary()),
-        include_columns=columns,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
-        null_values=[""],
-    )
-    # The header is the row before the first.
-    with _explained(file), _told_of_misfits(file, -1) as handler:
-        parse = csv.ParseOptions(
-            delimiter="\t" if ".tsv" in file.suffixes else ",", newlines_in_values=True, invalid_row_handler=handler
-        )
-        # Only one thread alone knows the number of a row.
-        options = {"read_options": csv.ReadOptions(use_threads=False), "parse_options": parse}
-        try:
-            with csv.open_csv(file, convert_options=convert, **options) as reader:
-                for batch in reader:
-                    yield dict(zip(columns, batch.columns, strict=True))
-        except KeyError:
-            present = csv.open_csv(file, **options).schema.names
-            _require(file, columns, present)
-            raise
+def _read_text(
+    file: Path, columns: list[str], form: TableFormat, faults: MalformedLines | None, block_column: str | None
+) -> Iterator[Chunk]:
+    def pick(present: Sequence[str], hint: str) -> Sequence[str]:
+        _require(file, columns, present, hint)
+        return columns
+
+    for rows in read_delimited(file, form, pick, block_column):
+        _report(file, rows.faults, faults)
+        if len(rows.numbers) or rows.faults:
+            yield Chunk(file, rows.columns, rows.numbers, rows.lines)
 
 
-@contextmanager
-def _told_of_misfits(file: Path, rows_before: int) -> Iterator[Callable[[csv.InvalidRow], str]]:
-    """A handler of rows with too many or too few columns; the first of them is reported by its number."""
-    misfits: list[csv.InvalidRow] = []
-
-    def handler(row: csv.InvalidRow) -> str:
-        misfits.append(row)
-        return "error"
-
-    try:
-        yield handler
-    except pa.ArrowInvalid as error:
-        if not misfits:
-            raise
-        row = misfits[0]
-        problem = f"{row.actual_columns} columns where there should be {row.expected_columns}: {row.text[:80]!r}"
-        way_out = "quote text that holds the delimiter, or repair the row"
-        raise DataError.at(problem, way_out, file=file, row=rows_before + row.number) from error
+def _report(file: Path, found: list[Fault], faults: MalformedLines | None) -> None:
+    if found and faults is None:
+        raise found[0].error(str(file))
+    if faults is not None:
+        faults.add(str(file), found)
 
 
-def _read_parquet(file: Path, columns: list[str]) -> Iterator[Columns]:
+def _read_parquet(
+    file: Path, columns: list[str], _form: TableFormat, _faults: MalformedLines | None
+) -> Iterator[Chunk]:
     _require(file, columns, parquet_columns(file))
-    with _explained(file), pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(columns=columns):
-            yield {name: batch.column(name) for name in columns}
-
-
-def _read_json_lines(file: Path, columns: list[str]) -> Iterator[Columns]:
-    seen: set[str] = set()
     n_rows = 0
-    with _explained(file), _open(file) as stream:
-        while lines := list(islice(stream, LINES_PER_CHUNK)):
-            rows = [_parse(line, file, n_rows + position) for position, line in enumerate(lines, start=1)]
-            n_rows += len(rows)
-            seen.update(*rows)
-            yield {name: _as_array([row.get(name) for row in rows]) for name in columns}
-    if n_rows:
+    with explained(file), pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(columns=columns):
+            numbers = range(n_rows + 1, n_rows + 1 + batch.num_rows)
+            n_rows += batch.num_rows
+            if batch.num_rows:
+                yield Chunk(file, {name: batch.column(name) for name in columns}, numbers)
+
+
+def _read_json_lines(
+    file: Path, columns: list[str], form: TableFormat, faults: MalformedLines | None
+) -> Iterator[Chunk]:
+    seen: set[str] = set()
+    n_rows = n_lines = 0
+    for lines in _lines(file, form.encoding):
+        objects, places, counts = [], [], Counter[str]()
+        misfits: list[Fault] = []
+        for line in lines:
+            n_lines += 1
+            if not line.strip():
+                continue
+            n_rows += 1
+            try:
+                objects.append(_parse(line, counts))
+                places.append((n_rows, n_lines))
+            except ValueError as error:
+                way_out = "write one JSON object per line, in UTF-8"
+                misfits.append(Fault(n_lines, str(error), line.strip(), n_rows, None, way_out))
+        _report(file, misfits, faults)
+        seen.update(*objects)
+        read = {name: _as_array([row.get(name) for row in objects]) for name in columns}
+        odd = {name: where for name, (_, where) in read.items() if where is not None}
+        numbers, begins = [row for row, _ in places], [line for _, line in places]
+        if objects or misfits:
+            arrays = {name: array for name, (array, _) in read.items()}
+            yield Chunk(file, arrays, numbers, partial(list, begins), counts=counts, odd=odd)
+    if seen:
         _require(file, columns, seen)
 
 
-@contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Turn what the libraries raise on a damaged file into a DataError."""
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError.at(f"the file cannot be read: {error}", "repair or export it anew", file=file) from error
+def _lines(file: Path, encoding: str | None) -> Iterator[list[bytes]]:
+    """The lines of a file of text, several thousand at a time."""
+    rest: list[bytes] = []
+    for block in read_utf8(file, encoding):
+        ended, line_end, begun = block.rpartition(b"\n")
+        if not line_end:
+            rest.append(begun)
+            continue
+        lines = (b"".join(rest) + ended).split(b"\n")
+        rest = [begun]
+        for start in range(0, len(lines), LINES_PER_CHUNK):
+            yield lines[start : start + LINES_PER_CHUNK]
+    yield [b"".join(rest)]
 
 
-def _require(file: Path, columns: Iterable[str], present: Iterable[str]) -> None:
-    names = sorted(present)
+def _require(file: Path, columns: Iterable[str], present: Iterable[str], hint: str = "") -> None:
+    """Raise DataError if a column is missing, or if it is not clear which of several is meant."""
+    names = list(present)
+    known = [name for name in names if name]
     for column in columns:
+        alike = [name for name in names if _folded(name) == _folded(column)]
+        if len(alike) > 1:
+            problem = f"the file has {len(alike)} columns of that name: {', '.join(map(repr, alike))}"
+            raise DataError.at(problem, "rename all but one", file=file, column=column)
         if column not in names:
-            problem = f"the column is missing; the file has: {', '.join(names) or 'none'}"
-            raise DataError.at(problem, "rename it, or name the right one in the settings", file=file, column=column)
+            problem = f"the column is missing; the file has: {', '.join(sorted(known)) or 'none'}{hint}"
+            way_out = "rename it, or name the right one in the settings"
+            if alike:
+                way_out = f"did you mean {alike[0]!r}?"
+            elif known and all(re.fullmatch(r"[\d.:-]+", name) for name in known):
+                way_out = "if the first row is no header, name the columns in ingest.column_names"
+            raise DataError.at(problem, way_out, file=file, column=column)
 
 
-def _open(file: Path) -> BinaryIO:
-    return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
 
 
-def _parse(line: bytes, file: Path, row: int) -> dict[str, Any]:
-    way_out = "write one JSON object per line, in UTF-8"
+def _parse(line: bytes, counts: Counter[str]) -> dict[str, Any]:
+    """The line's object, its numbers with all their digits. Raises ValueError if it holds none."""
     try:
-        parsed = orjson.loads(line)
+        parsed = _loads(line)
     except orjson.JSONDecodeError as error:
-        raise DataError.at(f"not JSON: {error}", way_out, file=file, row=row) from error
+        # Python's own parser takes NaN, which is how it writes what is missing.
+        try:
+            parsed = json.loads(line)
+        except (ValueError, RecursionError):
+            raise ValueError(f"not JSON: {error}") from error
+        if _UNTRUE.search(line.decode("utf-8", "replace")):
+            counts["lines with NaN, which is no JSON, read as missing"] += 1
     if not isinstance(parsed, dict):
-        raise DataError.at(f"a JSON {type(parsed).__name__}, not an object", way_out, file=file, row=row)
+        raise ValueError(f"a JSON {type(parsed).__name__}, not an object")
     return parsed
 
 
-def _as_array(values: Sequence[Any]) -> pa.Array:
-    """The values with their own type, or as text where types are mixed."""
+_LONG_NUMBER = re.compile(rb"[:\[,\s]-?\d{19}")
+
+
+def _loads(line: bytes) -> Any:
+    # The fast parser turns integers beyond 64 bits into floats.
+    return json.loads(line) if _LONG_NUMBER.search(line) else orjson.loads(line)
+
+
+def _as_array(values: Sequence[Any]) -> tuple[pa.Array, npt.NDArray[np.bool_] | None]:
+    """The values with their own type, or as text where types are mixed; then also where one is no text or number."""
+    # Arrow would make numbers of true, and floats of integers beside them, whose last digits go.
+    kinds = set(map(type, values)) - {type(None)}
     try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([_as_text(value) for value in values], pa.string())
+        if (bool in kinds and len(kinds) > 1) or {int, float} <= kinds:
+            raise pa.ArrowInvalid("mixed")
+        return pa.array(values, from_pandas=True), None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+        odd = np.array([isinstance(value, bool | list | dict) for value in values], bool)
+        return pa.array([_as_text(value) for value in values], pa.string()), odd
 
 
 def _as_text(value: Any) -> str | None:
     """Text as it is, anything else as JSON writes it."""
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # Halves of surrogate pairs are no characters.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

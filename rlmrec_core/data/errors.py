@@ -4,7 +4,18 @@ from pathlib import Path
 
 
 class DataError(ValueError):
-    """Input that cannot be used. The message says which file, row and column, what is wrong, and the way out."""
+    """Input that cannot be used. The message says which file, row and column, what is wrong, and the way out.
+
+    The same stands in the attributes of errors made by `at`: problem, way_out, file, row, line, column, value.
+    """
+
+    problem: str | None = None
+    way_out: str | None = None
+    file: str | None = None
+    row: int | None = None
+    line: int | None = None
+    column: str | None = None
+    value: str | None = None
 
     @classmethod
     def at(
@@ -15,8 +26,23 @@ class DataError(ValueError):
         file: Path | str | None = None,
         row: int | None = None,
         column: str | None = None,
+        line: int | None = None,
+        value: str | None = None,
     ) -> "DataError":
-        """The error about one place. `row` counts data rows from 1: a CSV's header is not one."""
-        parts = (("", file), ("row ", row), ("column ", None if column is None else repr(column)))
-        where = ", ".join(f"{label}{value}" for label, value in parts if value is not None)
-        return cls(f"{where}: {problem}; {way_out}" if where else f"{problem}; {way_out}")
+        """The error about one place.
+
+        `row` counts data rows from 1: a CSV's header is not one. `line` counts the lines of the file from 1; it is
+        shown where it does not follow from the row. `value`: what stands there, where the problem does not quote it.
+        """
+        shown_line = line if row is None or line not in (None, row, row + 1) else None
+        parts = (
+            ("", file),
+            ("row ", row),
+            ("column ", None if column is None else repr(column)),
+            ("line ", shown_line),
+        )
+        where = ", ".join(f"{label}{place}" for label, place in parts if place is not None)
+        error = cls(f"{where}: {problem}; {way_out}" if where else f"{problem}; {way_out}")
+        error.problem, error.way_out, error.file = problem, way_out, None if file is None else str(file)
+        error.row, error.line, error.column, error.value = row, line, column, value
+        return error

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from rlmrec_core.config.data import IngestConfig
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.malformed import MalformedLines
 from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.readers import open_reader
 from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, STATISTICS, Tables
@@ -24,9 +25,11 @@ class Ingested:
 
     def report(self) -> pa.Table:
         """Rows of each table, and what the reader left out (STATISTICS); complete once the tables are drained."""
-        counts = {**self._rows, **dict(sorted(self._reader.counts.items()))}
-        counts |= {f"malformed lines in {name}": n for name, n in self._reader.malformed.counts.items()}
-        return pa.table({"name": list(counts), "value": [float(n) for n in counts.values()]}, schema=STATISTICS)
+        return _report(self._rows, self._reader)
+
+    def warnings(self) -> list[str]:
+        """What is strange though it can be read, one line each; complete once the tables are drained."""
+        return list(self._reader.warnings)
 
     def malformed(self) -> pa.Table:
         """Some of the lines that were skipped (MALFORMED); complete once the tables are drained."""
@@ -40,14 +43,62 @@ def ingest(config: IngestConfig) -> Ingested:
     """
     reader = open_reader(config)
     rows: Counter[str] = Counter()
+    return Ingested(_streams(reader, rows), reader, rows)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a reading of raw data met.
+
+    faults: of every file, with row, column and way out (MALFORMED). report: as `Ingested.report`. error: the line with
+    which ingest would stop; None where it would not.
+    """
+
+    faults: pa.Table
+    report: pa.Table
+    warnings: list[str]
+    error: str | None
+
+    @property
+    def usable(self) -> bool:
+        """Whether ingest would read the data with the same settings."""
+        return self.error is None
+
+
+def check(config: IngestConfig, *, sampled: int = 1000) -> Checked:
+    """Read all raw data and collect what is wrong with it, of each file at most `sampled` faults. Raises nothing."""
+    share, strict = config.max_malformed_share, config.strict
+    faults = MalformedLines(config.max_malformed, share=share, strict=strict, sampled=sampled, patient=True)
+    rows: Counter[str] = Counter()
+    try:
+        reader = open_reader(config)
+        reader.malformed = faults
+        for _, stream in _streams(reader, rows).values():
+            try:
+                for _ in stream:
+                    pass
+            except DataError as error:
+                faults.keep(error)
+    except DataError as error:
+        return Checked(faults.table(), pa.Table.from_pylist([], STATISTICS), [], str(error))
+    refusal = faults.refusal
+    return Checked(faults.table(), _report(rows, reader), reader.warnings, str(refusal) if refusal else None)
+
+
+def _report(rows: Counter[str], reader: Reader) -> pa.Table:
+    counts = {**rows, **dict(sorted(reader.counts.items()))}
+    counts |= {f"malformed lines in {name}": n for name, n in reader.malformed.counts.items()}
+    return pa.table({"name": list(counts), "value": [float(n) for n in counts.values()]}, schema=STATISTICS)
+
+
+def _streams(reader: Reader, rows: Counter[str]) -> Tables:
     streams = {
         "interactions": (INTERACTIONS, reader.interactions()),
         "items": (ITEMS, reader.items()),
         "imported_item_profiles": (IMPORTED_PROFILES, reader.profiles("item")),
         "imported_user_profiles": (IMPORTED_PROFILES, reader.profiles("user")),
     }
-    tables = {name: (schema, _counted(stream, name, rows)) for name, (schema, stream) in streams.items()}
-    return Ingested(tables, reader, rows)
+    return {name: (schema, _counted(stream, name, rows)) for name, (schema, stream) in streams.items()}
 
 
 def _counted(stream: Iterator[pa.RecordBatch], name: str, rows: Counter[str]) -> Iterator[pa.RecordBatch]:

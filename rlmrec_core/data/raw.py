@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from rlmrec_core.config.data import IngestConfig
 from rlmrec_core.data.canonical import Parse, interaction_batch, item_batch
-from rlmrec_core.data.chunks import find_files
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.files import find_files
 from rlmrec_core.data.layouts import LAYOUTS
 from rlmrec_core.data.lines import TAR_SUFFIXES, LineFile, read_blocks
 from rlmrec_core.data.parallel import in_order
@@ -52,8 +52,7 @@ class RawReader(Reader):
             self.malformed.add(name, faults)
             n_rows += batch.num_rows
             yield batch
-        if not n_rows:
-            raise DataError.at("the file holds no usable line", "check that it is the right file", file=name)
+        self.malformed.finish(name, n_rows)
 
     @cached_property
     def _review_files(self) -> list[LineFile]:
@@ -70,7 +69,7 @@ class RawReader(Reader):
     def _item_files(self) -> list[LineFile]:
         return self._find(self.config.items_file, self._layout.item_files)
 
-    def _find(self, asked: str | None, usual: str) -> list[LineFile]:
+    def _find(self, asked: str | tuple[str, ...] | None, usual: str) -> list[LineFile]:
         if asked:
             return [LineFile(path) for path in find_files(self.folder, asked)]
         files = find_files(self.folder, usual) + find_files(self.folder, f"{usual}.gz")

@@ -25,8 +25,10 @@ class Reader(ABC):
         self.config = config
         self.counts: Counter[str] = Counter()
         """What was left out on the way, by name; complete once the streams are drained."""
-        self.malformed = MalformedLines(config.max_malformed)
+        self.malformed = MalformedLines(config.max_malformed, share=config.max_malformed_share, strict=config.strict)
         """Lines that were skipped; complete once the streams are drained."""
+        self.warnings: list[str] = []
+        """What is strange though it can be read, one line each; complete once the streams are drained."""
 
     def sources(self) -> list[Path]:
         """The raw files that the output depends on."""

@@ -151,7 +151,9 @@ def test_a_bad_line_is_skipped_counted_and_shown(tmp_path: Path, line: bytes, pr
 
 def test_too_many_bad_lines_are_an_error(tmp_path: Path) -> None:
     amazon(tmp_path, written([REVIEWS["amazon-2014"]]) + b"?\n" * 3)
-    assert read(tmp_path, max_malformed=3)["interactions"].num_rows == 1
+    assert read(tmp_path, max_malformed=3, max_malformed_share=0.75)["interactions"].num_rows == 1
+    with pytest.raises(DataError, match=r"3 of the file's 4 lines \(75%\) are malformed; .*max_malformed_share"):
+        read(tmp_path, max_malformed=3)
     with pytest.raises(DataError, match=r"json.gz, row 4: neither .*, 3 lines .* malformed; .* more than 2 \(ingest\."):
         read(tmp_path, max_malformed=2)
 

@@ -1,0 +1,366 @@
+"""Tables in every dialect that the settings offer: read as they were written, or refused with the place."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rlmrec_core.config import IngestConfig
+from rlmrec_core.data import DataError, check, delimited, ingest
+from tests.rlmrec_core.data.worlds import drain
+
+COLUMNS = {"user_id": "user", "item_id": "item", "review": "text"}
+NAMES = ["user", "item", "text"]
+
+
+def config(folder: Path, content: bytes | None = None, name: str = "interactions.csv", **more: Any) -> IngestConfig:
+    if content is not None:
+        (folder / name).write_bytes(content)
+    more = {"columns": COLUMNS, "interactions_file": name, "items_file": ()} | more
+    return IngestConfig(reader="tabular", path=str(folder), **more)
+
+
+def rows(chosen: IngestConfig) -> list[tuple[Any, ...]]:
+    table = drain(ingest(chosen).tables)["interactions"]
+    return list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id", "review")), strict=True))
+
+
+def refusal(chosen: IngestConfig) -> str:
+    with pytest.raises(DataError) as caught:
+        rows(chosen)
+    return str(caught.value)
+
+
+GOOD = [("u1", "i1", "a"), ("u2", "i2", "b")]
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ('u1,i1,a\nu2,i2,"great\nu3,i3,ok\n', 'row 2: a quote (") opens here and is never closed'),
+        ('u1,i1,a\nu2,i2,"great\nu3,i3,"ok"\n', 'row 2: a quote (") opens here and closes before the cell ends'),
+        ('u1,i1,"a\nb"\nu2,i2,c\nu3,"i3,d\nu4,i4,e\n', "row 3, line 5: a quote"),
+        ('u1,i1,a\nu2,i2,"b"c\n', "row 2: a quote"),
+    ],
+)
+def test_a_quote_that_swallows_rows_is_refused_where_it_begins(tmp_path: Path, content: str, place: str) -> None:
+    chosen = config(tmp_path, f"user,item,text\n{content}".encode())
+    assert place in refusal(chosen) and 'ingest.quote = ""' in refusal(chosen)
+    unquoted = rows(chosen.model_copy(update={"quote": ""}))
+    n_misfits = check(chosen.model_copy(update={"quote": ""})).faults.num_rows
+    assert len(unquoted) + n_misfits == content.count("\n")
+
+
+def test_a_quote_far_behind_is_found_where_it_begins(tmp_path: Path) -> None:
+    content = "user,item,text\n" + "u,i,plain\n" * 300_000 + 'u,i,"open\n' + "u,i,plain\n" * 300_000
+    assert "row 300001: a quote" in refusal(config(tmp_path, content.encode()))
+
+
+def test_quotes_within_a_cell_are_text(tmp_path: Path) -> None:
+    chosen = config(tmp_path, b'user,item,text\nu1,i1,5" disc\nu2,"i,2","a ""b"""\n')
+    assert rows(chosen) == [("u1", "i1", '5" disc'), ("u2", "i,2", 'a "b"')]
+
+
+def test_tab_separated_files_have_no_quotes_unless_said(tmp_path: Path) -> None:
+    chosen = config(tmp_path, b'user\titem\ttext\nu1\ti1\t"Sam"\nu2\ti2\t"open\n', "a.tsv")
+    assert rows(chosen) == [("u1", "i1", '"Sam"'), ("u2", "i2", '"open')]
+    assert "row 2: a quote" in refusal(chosen.model_copy(update={"quote": '"'}))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_that_makes_the_header_fit_is_taken(tmp_path: Path, delimiter: str) -> None:
+    content = "\n".join(delimiter.join(row) for row in [("user", "item", "text"), ("u1", "i1", "a, b")]) + "\n"
+    assert rows(config(tmp_path, content.encode())) == [("u1", "i1", "a, b")]
+    wrong = config(tmp_path, content.encode(), columns=COLUMNS | {"user_id": "customer"})
+    assert f"set apart by {delimiter!r}: see ingest.delimiter" in refusal(wrong)
+
+
+def test_files_without_a_header(tmp_path: Path) -> None:
+    content = b"u1::i1::a::9\nu2::i2::b::9\n"
+    named = config(tmp_path, content, "a.dat", delimiter="::", column_names=NAMES)
+    assert rows(named) == GOOD
+    numbered = config(
+        tmp_path, delimiter="::", header=False, name="a.dat", columns={"user_id": "1", "item_id": "2", "review": "3"}
+    )
+    assert rows(numbered) == GOOD
+    assert "unknown format; use one of .csv" in refusal(config(tmp_path, content, "a.dat"))
+    headed = config(tmp_path, b"1,2,3\n1,2,3\n")
+    assert "if the first row is no header, name the columns in ingest.column_names" in refusal(headed)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("user,item,text,Item", "column 'item': the file has 2 columns of that name: 'item', 'Item'; rename all but"),
+        ("user,item,item,text", "the file has 2 columns of that name: 'item', 'item'"),
+        ("User,item,text", "column 'user': the column is missing; the file has: User, item, text; did you mean 'User'"),
+    ],
+)
+def test_columns_of_nearly_the_same_name(tmp_path: Path, header: str, message: str) -> None:
+    assert message in refusal(config(tmp_path, f"{header}\n1,2,3,4\n".encode()))
+    assert rows(config(tmp_path, b" user , item,text\nu1,i1,a\nu2,i2,b\n")) == GOOD
+
+
+def test_ids_keep_their_digits_and_whole_numbers_are_one(tmp_path: Path) -> None:
+    content = b"user,item,text\n007,1.0,\n 7 ,1,\n12345678901234567890123,2.50,\n1.2E+12,3,\n1,NaN,\n"
+    chosen = config(tmp_path, content)
+    assert [row[:2] for row in rows(chosen)] == [("007", "1"), ("7", "1"), ("12345678901234567890123", "2.50")]
+    checked = check(chosen)
+    counts = {row["name"]: row["value"] for row in checked.report.to_pylist()}
+    assert counts["ids like 1.0 read as 1 in 'item'"] == 1 and counts["ids with blanks around them in 'user'"] == 1
+    assert [fault["problem"] for fault in checked.faults.to_pylist()] == [
+        "'1.2E+12' has lost digits of the id",
+        "the id is missing",
+    ]
+
+
+def test_json_ids_keep_their_digits(tmp_path: Path) -> None:
+    big = 10**20
+    lines = [{"user": big, "item": 1.0}, {"user": big + 1, "item": 1}, {"user": "x", "item": True}]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    chosen = config(tmp_path, content, "a.jsonl", columns={"user_id": "user", "item_id": "item"})
+    assert [row[:2] for row in rows(chosen)] == [(str(big), "1"), (str(big + 1), "1")]
+    [fault] = check(chosen).faults.to_pylist()
+    assert fault["problem"] == "'true' is not an id" and fault["row"] == 3
+
+
+def test_json_lines_as_programs_write_them(tmp_path: Path) -> None:
+    content = b'\xef\xbb\xbf{"user": "u1", "item": "i1", "text": NaN}\r\n\n{"user": "u2", "item": "i2"}\n\n'
+    chosen = config(tmp_path, content, "a.jsonl")
+    assert rows(chosen) == [("u1", "i1", None), ("u2", "i2", None)]
+    counts = {row["name"]: row["value"] for row in check(chosen).report.to_pylist()}
+    assert counts["lines with NaN, which is no JSON, read as missing"] == 1
+
+
+def packed(data: bytes, kind: str) -> bytes:
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("inside.csv", data)
+        return out.getvalue()
+    if kind == "zst":
+        return pa.compress(data, codec="zstd", asbytes=True)
+    return {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind](data)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst", "zip"])
+def test_packed_files(tmp_path: Path, kind: str) -> None:
+    data = b"user,item,text\nu1,i1,a\nu2,i2,b\n"
+    assert rows(config(tmp_path, packed(data, kind), f"interactions.csv.{kind}")) == GOOD
+    assert rows(config(tmp_path, packed(data, kind), "interactions.csv")) == GOOD
+    assert "cannot be read" in refusal(config(tmp_path, packed(data * 99, kind)[:-9], f"interactions.csv.{kind}"))
+
+
+def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.csv"), io.BytesIO())
+    assert "a tar archive, not text; unpack it" in refusal(config(tmp_path, out.getvalue()))
+    assert "a tar archive" in refusal(config(tmp_path, gzip.compress(out.getvalue())))
+    several = io.BytesIO()
+    with zipfile.ZipFile(several, "w") as archive:
+        archive.writestr("a.csv", "x")
+        archive.writestr("b.csv", "x")
+    assert "holds 2 files (a.csv, b.csv), not one" in refusal(config(tmp_path, several.getvalue()))
+    with zipfile.ZipFile(several, "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
+    assert "an Excel workbook" in refusal(config(tmp_path, several.getvalue()))
+    assert "a Parquet file, not text" in refusal(config(tmp_path, b"PAR1xxxx"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
+    data = "user,item,text\nü1,i1,ä\n".encode(encoding)
+    assert rows(config(tmp_path, data)) == [("ü1", "i1", "ä")]
+    assert rows(config(tmp_path, data, encoding="cp1252")) == [("ü1", "i1", "ä")]
+
+
+def test_encodings_are_named_or_asked_for(tmp_path: Path) -> None:
+    table = "user,item,text\nu1,i1,ä\n"
+    bare = config(tmp_path, table.encode("utf-16-le"))
+    assert "seems to be UTF-16, not UTF-8; save it as UTF-8, or set ingest.encoding to 'utf-16-le'" in refusal(bare)
+    assert rows(bare.model_copy(update={"encoding": "utf-16-le"})) == [("u1", "i1", "ä")]
+    latin = config(tmp_path, table.encode("cp1252"))
+    assert 'row 1, column \'text\': the text is not UTF-8; save the file as UTF-8, or name its encoding, such as "cp1252"' in refusal(latin)  # fmt: skip  # noqa: E501
+    assert rows(latin.model_copy(update={"encoding": "cp1252"})) == [("u1", "i1", "ä")]
+    assert "the text is not ascii somewhere after line 1" in refusal(latin.model_copy(update={"encoding": "ascii"}))
+    with pytest.raises(ValueError, match="'klingon' is no encoding of text"):
+        config(tmp_path, encoding="klingon")
+
+
+def test_names_that_look_like_patterns(tmp_path: Path) -> None:
+    data = b"user,item,text\nu1,i1,a\nu2,i2,b\n"
+    assert rows(config(tmp_path, data, "orders [final].csv")) == GOOD
+    assert rows(config(tmp_path, interactions_file=str(tmp_path / "orders [final].csv"))) == GOOD
+    assert rows(config(tmp_path, data, "b.csv", interactions_file=("b.csv", "orders*"))) == GOOD * 2
+    assert rows(config(tmp_path, interactions_file=str(tmp_path / "b*.csv"))) == GOOD
+    (tmp_path / "folder.csv").mkdir()
+    assert "a folder, not a file" in refusal(config(tmp_path, interactions_file="folder.csv"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    chosen = config(tmp_path, b"user,item,text\nu1,i1,a\n")
+    (tmp_path / "interactions.csv").chmod(0)
+    assert "no permission to read it; change the file's permissions" in refusal(chosen)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    orders = (
+        "customer,sku,when,quantity\n"
+        + "c1,1,2020-01-01,2\n" * 20
+        + ",1,2020-01-01,1\n c2 ,2,2020-01-01,1\nc3,9,2020-01-01,1\nc4,1,soon,1\nc5,1,2020-01-01,many\nc6,1\n"
+    )
+    (tmp_path / "orders.csv").write_text(orders)
+    (tmp_path / "articles.csv").write_text("article,name\n1,A\n 2,B\n1,A again\n")
+    columns = {"user_id": "customer", "item_id": "sku", "items_item_id": "article", "timestamp": "when"}
+    columns |= {"rating": "quantity", "title": "name"}
+    chosen = IngestConfig(
+        reader="tabular",
+        path=str(tmp_path),
+        columns=columns,
+        interactions_file="orders.csv",
+        items_file="articles.csv",
+    )
+    checked = check(chosen)
+    assert checked.usable and check(chosen.model_copy(update={"strict": True})).error
+    told = [(fault["row"], fault["column"], fault["text"]) for fault in checked.faults.to_pylist()]
+    assert sorted(told) == sorted([(26, None, "c6,1"), (21, "customer", ""), (25, "quantity", "many"), (24, "when", "soon"), (3, "article", "1")])  # fmt: skip  # noqa: E501
+    assert all(fault["way_out"] for fault in checked.faults.to_pylist())
+    counts = {row["name"]: row["value"] for row in checked.report.to_pylist()}
+    assert counts["interactions"] == 22 and counts["items"] == 2
+    assert counts["interactions with an item that the items table lacks"] == 1
+    tables = drain(ingest(chosen).tables)
+    assert tables["interactions"]["user_id"].to_pylist()[-2:] == ["c2", "c3"]
+
+
+def test_a_file_that_is_mostly_unreadable_fails(tmp_path: Path) -> None:
+    content = b"user,item,text\nu1,i1,a\nx\ny\n"
+    message = refusal(config(tmp_path, content))
+    assert "row 2: 1 column where there should be 3" in message and "2 of the file's 3 lines (67%)" in message
+    assert rows(config(tmp_path, max_malformed_share=0.7)) == [("u1", "i1", "a")]
+    assert "more than 1 (ingest.max_malformed)" in refusal(config(tmp_path, max_malformed=1))
+    none = refusal(config(tmp_path, b"user,item,text\nx\ny\n"))
+    assert "holds no usable line; of 2 none can be read (line 2: 1 column where" in none
+
+
+TEXT = st.text(st.sampled_from("ab1,;|\t\"'\n\\ äß€#:{}"), max_size=8) | st.text(
+    st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=5
+)
+ID = st.text(st.sampled_from("abcXYZ0123456789ä€-_.,;\"'|"), min_size=1, max_size=6).filter(
+    lambda text: text == text.strip() and not text.endswith(".0") and text.lower() not in ("nan", "null", "none")
+)
+TABLE = st.lists(st.tuples(ID, ID, TEXT), min_size=1, max_size=5)
+
+
+def as_csv(table: list[tuple[str, ...]], delimiter: str, quote: str, escape: str, ends: str) -> str:
+    out = io.StringIO()
+    options: dict[str, Any] = {"doublequote": not escape, "escapechar": escape or None, "lineterminator": ends}
+    writer = csv.writer(out, delimiter=delimiter, quotechar=quote, **options)
+    writer.writerows([tuple(NAMES), *table])
+    return out.getvalue()
+
+
+def expected(table: list[tuple[str, ...]]) -> list[tuple[Any, ...]]:
+    return [(user, item, text if text.strip() else None) for user, item, text in table]
+
+
+@pytest.fixture(autouse=True)
+def _texts_as_they_are(request: pytest.FixtureRequest) -> Any:
+    """What becomes of texts is tested elsewhere."""
+    with mock.patch("rlmrec_core.data.cells.clean_texts", _blank_to_none):
+        yield
+
+
+def _blank_to_none(array: pa.Array) -> pa.Array:
+    return pa.array([None if text is None or not text.strip() else text for text in array.to_pylist()], pa.string())
+
+
+def test_tables_in_every_dialect_come_back(tmp_path: Path) -> None:
+    @settings(max_examples=80)
+    @given(
+        TABLE,
+        st.sampled_from([",", ";", "\t", "|", "^"]),
+        st.sampled_from("\"'"),
+        st.sampled_from(["", "\\"]),
+        st.sampled_from(["\n", "\r\n"]),
+        st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "gb18030"]),
+    )
+    def come_back(table: Any, delimiter: str, quote: str, escape: str, ends: str, encoding: str) -> None:
+        content = as_csv(table, delimiter, quote, escape, ends).encode(encoding)
+        form = {"delimiter": delimiter, "quote": quote, "escape": escape, "encoding": encoding}
+        assert rows(config(tmp_path, content, **form)) == expected(table)
+
+    come_back()
+
+
+def test_tables_of_other_programs_come_back(tmp_path: Path) -> None:
+    @settings(max_examples=25)
+    @given(TABLE)
+    def come_back(table: Any) -> None:
+        frame = pd.DataFrame(table, columns=NAMES)
+        assert rows(config(tmp_path, frame.to_csv(index=False).encode())) == expected(table)
+        lines = "".join(json.dumps(dict(zip(NAMES, row, strict=True))) + "\n" for row in table)
+        assert rows(config(tmp_path, lines.encode(), "a.jsonl")) == expected(table)
+        frame.to_parquet(tmp_path / "a.parquet")
+        assert rows(config(tmp_path, name="a.parquet")) == expected(table)
+
+    come_back()
+
+
+PIECES = ['"', ",", "\n", "\r\n", "a", '""', '"a"', "u,i,t\n", 'u,i,"x\ny"\n', 'u,"i""",t\n', " ", "\\"]
+
+
+def by_both(check_them: Callable[[], Any]) -> None:
+    """Also with every block read record by record."""
+    check_them()
+    with mock.patch.object(delimited, "_end_of_records", lambda *_: None):
+        check_them()
+
+
+def test_every_row_is_read_or_told(tmp_path: Path) -> None:
+    """As many rows as Python's own parser counts, in blocks of any size; or the file is refused."""
+
+    @settings(max_examples=120)
+    @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.integers(1, 40))
+    @example('u,i,"x\ny"\nu,i\nu,i,t', 7)
+    def told(body: str, size: int) -> None:
+        content = f"user,item,text\n{body}"
+
+        def compare() -> None:
+            checked = None
+            with suppress(DataError):
+                chosen = config(tmp_path, content.encode(), max_malformed_share=1.0)
+                checked = check(chosen)
+            assert checked is not None
+            if checked.error and "a quote" in checked.error:
+                with pytest.raises(csv.Error):
+                    list(csv.reader(io.StringIO(content, newline=""), strict=True))
+                return
+            counted = [
+                row for row in csv.reader(io.StringIO(content, newline="")) if len(row) > 1 or "".join(row).strip()
+            ]
+            n_read = checked.report.to_pylist()[0]["value"]
+            n_told = len([fault for fault in checked.faults.to_pylist() if fault["row"]])
+            assert n_read + n_told == len(counted) - 1
+
+        with mock.patch("rlmrec_core.data.files.BLOCK_BYTES", max(size, len("user,item,text\n"))):
+            by_both(compare)
+
+    told()
