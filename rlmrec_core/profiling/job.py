@@ -42,7 +42,7 @@ class _Unusable:
         if self._bad >= _FIRST_ANSWERS and not self._any_good:
             spent = self._ledger.account(self._account)
             raise NothingUsable(
-                f"none of the first {self._bad} answers is of use, so nothing more is asked; the last one: {row.error}; "
+                f"none of the first {self._bad} answers is of use, so nothing more is asked; the last: {row.error}; "
                 f"${spent['usd']:.4f} are spent: try another model, or change llm.max_output_tokens, llm.reasoning "
                 "or max_words"
             )
