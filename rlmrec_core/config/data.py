@@ -56,6 +56,10 @@ class TableFormat(Section):
         description="Names of the first columns of a file without a header; those without a name are called 1, 2, ...",
     )
 
+    rest_in_last_column: bool = Field(
+        False, description="Whether a row's surplus cells are the rest of the last one: delimiters there are not quoted"
+    )
+
     @field_validator("delimiter")
     @classmethod
     def _tab(cls, delimiter: str | None) -> str | None:
@@ -180,6 +184,7 @@ class IngestConfig(TableFormat):
             encoding=own.encoding or self.encoding,
             header=own.header,
             column_names=own.column_names,
+            rest_in_last_column=own.rest_in_last_column,
         )
 
 

@@ -82,6 +82,7 @@ class _Layout:
     names: list[str]
     wanted: list[str]
     block_column: str | None
+    rest_in_last: bool
     start: int
     line: int
 
@@ -136,7 +137,7 @@ def _layout(file: Path, form: TableFormat, pick: Pick, first: bytes, block_colum
     picked = pick([*names, block_column] if block_column else names, hint)
     if headed:
         skipped, line = skipped + len(text[: top.end].encode("utf-8", "surrogateescape")), top.next_line
-    return _Layout(file, dialect, names, list(picked), block_column, skipped, line)
+    return _Layout(file, dialect, names, list(picked), block_column, form.rest_in_last_column, skipped, line)
 
 
 def _dialect(file: Path, form: TableFormat, named: str | None, text: str, pick: Pick) -> tuple[Dialect, str]:
@@ -241,6 +242,8 @@ class _Reader:
                 number = self._n_rows + rows.n_records
                 if len(cells) > width and not any(cells[width:]):  # Delimiters at the end of the line.
                     del cells[width:]
+                elif len(cells) > width and layout.rest_in_last:
+                    cells[width - 1 :] = [layout.dialect.delimiter.join(cells[width - 1 :])]
                 if len(cells) != width or (layout.block_column and not self._block_value):
                     rows.faults.append(_misfit(record, number, width, layout))
                     continue
