@@ -4,9 +4,11 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import explained
@@ -15,6 +17,7 @@ from storage.manifest import FileEntry
 
 ROW_GROUP = 65_536
 """Rows in one Parquet row group. Fixed, since the same key must give the same bytes."""
+_LOOKED_AT = 4096
 
 
 class ArtifactWriter:
@@ -37,10 +40,12 @@ class ArtifactWriter:
     def batches(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
         """Write a stream of record batches as `name`.parquet in constant memory; returns the number of rows."""
         path = self._path(f"{name}.parquet")
+        groups = _regroup(schema, batches)
+        first = next(groups, schema.empty_table())
         with explained(f"write {path}"):
-            writer = pq.ParquetWriter(path, schema, compression="zstd", version="2.6")
+            writer = pq.ParquetWriter(path, schema, compression="zstd", version="2.6", use_dictionary=_repeating(first))
         try:
-            rows = sum(_write(writer, group, path) for group in _regroup(schema, batches))
+            rows = sum(_write(writer, group, path) for group in chain([first], groups) if group.num_rows)
             with explained(f"write {path}"):
                 writer.close()
         except BaseException:
@@ -74,6 +79,15 @@ def _write(writer: pq.ParquetWriter, group: pa.Table, path: Path) -> int:
     with explained(f"write {path}"):
         writer.write_table(group, row_group_size=ROW_GROUP)
     return int(group.num_rows)
+
+
+def _repeating(group: pa.Table) -> list[str]:
+    """Columns that are worth a dictionary: those whose values repeat. To build one for the others takes most time."""
+    return [
+        name
+        for name, column in zip(group.column_names, group.columns, strict=True)
+        if pa.types.is_nested(column.type) or pc.count_distinct(column.slice(0, _LOOKED_AT)).as_py() < _LOOKED_AT / 2
+    ]
 
 
 def _regroup(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -10,7 +10,7 @@ from rlmrec_core.data import cells
 from rlmrec_core.data.layouts import SECONDS, Item, Review
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
-from rlmrec_core.data.objects import Record, columns_at_once, columns_line_by_line, read_records
+from rlmrec_core.data.objects import Columns, read_columns, read_records
 from rlmrec_core.data.texts import clean_texts, flat_text
 from rlmrec_core.data.times import MICROSECONDS, parsed_times
 from rlmrec_core.tables import INTERACTIONS, ITEMS
@@ -23,15 +23,12 @@ _NO_RATING = pa.scalar(None, pa.float64())
 
 def interaction_batch(block: Block, fields: Review) -> Parsed:
     """Batch of INTERACTIONS: a line needs both ids, and whatever else it has must be usable."""
-    columns = columns_at_once(block, fields.schema)
-    if columns is not None:
-        batch, wrong = _interactions(columns.table, fields)
-        if not any(pc.any(rows).as_py() for rows in wrong.values()):
-            return batch.cast(INTERACTIONS), []
-    columns = columns_line_by_line(block, fields.schema)
-    batch, wrong = _interactions(columns.table, fields)
-    usable, faults = _checked(columns.records, wrong)
-    return batch.filter(usable).cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line)
+    columns = read_columns(block, fields.schema)
+    batch, wrong = _interactions(columns.arrays, len(columns.numbers), fields)
+    usable, faults = _checked(columns, wrong)
+    if faults:
+        batch = batch.filter(usable)
+    return batch.cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line)
 
 
 def item_batch(block: Block, fields: Item) -> Parsed:
@@ -62,22 +59,22 @@ def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
     }
 
 
-def _interactions(table: pa.Table, fields: Review) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
-    """A row for each of the table's, and by problem where rows have it."""
-    raw = {name: table[name].combine_chunks() for name in table.column_names}
-    ratings = raw[fields.rating] if fields.rating else pa.nulls(len(table), pa.float64())
+def _interactions(raw: dict[str, pa.Array], n: int, fields: Review) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
+    """A row for each of the n in `raw`, and by problem where rows have it."""
+    users, items = (pc.utf8_trim_whitespace(raw[name]) for name in (fields.user, fields.item))
+    ratings = raw[fields.rating] if fields.rating else pa.nulls(n, pa.float64())
     if fields.unrated is not None:
         ratings = pc.if_else(pc.equal(ratings, fields.unrated), _NO_RATING, ratings)
     ratings = ratings.cast(pa.float32())
-    reviews = clean_texts(raw[fields.review]) if fields.review else pa.nulls(len(table), pa.string())
-    times, untimely = _times(raw[fields.time], fields.time_format) if fields.time else _no_times(len(table))
+    reviews = clean_texts(raw[fields.review]) if fields.review else pa.nulls(n, pa.string())
+    times, untimely = _times(raw[fields.time], fields.time_format) if fields.time else _no_times(n)
     wrong = {
-        f"{fields.user} is missing": _is_blank(raw[fields.user]),
-        f"{fields.item} is missing": _is_blank(raw[fields.item]),
+        f"{fields.user} is missing": _is_blank(users),
+        f"{fields.item} is missing": _is_blank(items),
         f"{fields.rating} is not a finite number": pc.fill_null(pc.invert(pc.is_finite(ratings)), False),
         f"{fields.time} is not a time": untimely,
     }
-    arrays = [raw[fields.user], raw[fields.item], ratings, times, reviews, pa.nulls(len(table), pa.string())]
+    arrays = [users, items, ratings, times, reviews, pa.nulls(n, pa.string())]
     return pa.RecordBatch.from_arrays(arrays, names=INTERACTIONS.names), wrong
 
 
@@ -96,12 +93,12 @@ def _is_blank(values: pa.Array) -> pa.Array:
     return pc.fill_null(pc.equal(values, ""), True)
 
 
-def _checked(records: list[Record], wrong: dict[str, pa.Array]) -> tuple[pa.Array, list[Fault]]:
+def _checked(columns: Columns, wrong: dict[str, pa.Array]) -> tuple[pa.Array, list[Fault]]:
     """Where a row passes all checks, and the first fault of each that does not."""
-    usable = pa.repeat(True, len(records))
+    usable = pa.repeat(True, len(columns.numbers))
     faults: list[Fault] = []
     for problem, rows in wrong.items():
         found = pc.indices_nonzero(pc.and_(rows, usable)).to_pylist()
-        faults += [records[row].fault(problem) for row in found]
+        faults += [columns.fault(row, problem) for row in found]
         usable = pc.and_(usable, pc.invert(rows))
     return usable, faults

@@ -12,7 +12,7 @@ from isal import igzip_threaded, isal_zlib
 
 from rlmrec_core.data.errors import DataError
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 64 << 20
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -39,10 +39,9 @@ class Block:
     data: bytes
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """The lines that are not blank, each with its number."""
-        for number, line in enumerate(self.data.split(b"\n"), start=self.first_line):
-            if line := line.strip():
-                yield number, line
+        """The lines that are not blank, without blanks around them, each with its number."""
+        lines = enumerate(self.data.split(b"\n"), start=self.first_line)
+        return ((number, stripped) for number, line in lines if (stripped := line.strip()))
 
 
 def read_blocks(file: LineFile) -> Iterator[Block]:

@@ -1,19 +1,23 @@
 """Lines that each hold one object, as JSON or as a Python literal, turned into columns or dictionaries.
 
-A block of lines is first given to Arrow's JSON parser as a whole. Where that does not take it, or where a line is not
-what it should be, the block is read line by line, and what is wrong is told of each line.
+A quick decoder takes what is as it should be. What it does not take is read by slower ones, line by line, so that what
+is wrong is told of each line and its neighbours are read as ever.
 """
 
 import ast
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache, cached_property
+from operator import attrgetter
+from typing import Any, cast
 
+import msgspec
+import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.json as pj
 
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.literals import as_json
@@ -22,6 +26,7 @@ from rlmrec_core.data.texts import encodable
 
 _ESCAPE = re.compile(r"\\(.)")
 _KNOWN_ESCAPES = "\"'\\nrtbfxuUNav01234567"
+_LONG_NUMBER = re.compile(rb"\d{19}")
 _NEITHER = "neither a JSON object nor a Python dictionary"
 
 
@@ -40,11 +45,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Columns:
-    """The asked-for fields of a block: one row for each of `records`; read as a whole, a block has none of these."""
+    """The asked-for fields of a block, one row for each line that has them."""
 
-    table: pa.Table
-    records: list[Record]
+    arrays: dict[str, pa.Array]
+    numbers: Sequence[int]
+    """Of each row's line, in the file."""
+    block: Block
     faults: list[Fault]
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        return self.block.data.split(b"\n")
+
+    def fault(self, row: int, problem: str) -> Fault:
+        """What is wrong with the line of a row."""
+        number = self.numbers[row]
+        return Fault(number, problem, self._lines[number - self.block.first_line].strip())
 
 
 def read_records(block: Block) -> tuple[list[Record], list[Fault]]:
@@ -59,26 +75,94 @@ def read_records(block: Block) -> tuple[list[Record], list[Fault]]:
     return records, faults
 
 
-def columns_at_once(block: Block, schema: pa.Schema) -> Columns | None:
+def read_columns(block: Block, schema: pa.Schema) -> Columns:
     """The fields that `schema` (of string and float64) names; missing ones are null, others are ignored.
 
-    None if anything is amiss: `columns_line_by_line` then knows what.
+    Lines are decoded one by one and only as far as the fields go. What the quick decoder refuses is looked at again,
+    more patiently; a line that then has no usable form of the fields is among the faults.
     """
-    data = block.data if _is_json(block) else as_json(block.data)
-    # The parser does not survive a block of nothing but null.
-    if not data.lstrip(b" \t\r\n").startswith(b"{"):
+    rows, numbers, faults = _rows_at_once(block, schema), range(block.first_line, block.first_line + block.n_lines), []
+    if rows is None:
+        rows, numbers, faults = _rows_one_by_one(block, schema)
+    arrays = {field.name: _as_array(rows, place, field) for place, field in enumerate(schema)}
+    return Columns(arrays, numbers, block, faults)
+
+
+_LITERAL = (b"{'", b"{u")
+_REFUSED = (msgspec.MsgspecError, UnicodeError, RecursionError, pa.ArrowInvalid)
+
+
+@cache
+def _decoder(schema: pa.Schema) -> tuple[type[msgspec.Struct], msgspec.json.Decoder[Any]]:
+    """The type of a row with the fields, which bear the schema's names in JSON, and what decodes it."""
+    fields = [
+        (f"field_{place}", str | int | None if pa.types.is_string(field.type) else float | None, None)
+        for place, field in enumerate(schema)
+    ]
+    names = {f"field_{place}": name for place, name in enumerate(schema.names)}
+    # Rows hold no references that could go round in a circle.
+    row_type = msgspec.defstruct("Row", fields, rename=names, gc=False)
+    return row_type, msgspec.json.Decoder(row_type)
+
+
+def _rows_at_once(block: Block, schema: pa.Schema) -> list[Any] | None:
+    """A row for each line, None if any is not as it should be."""
+    data = block.data
+    if not _is_json(block):
+        if b'\n{"' in data or data.startswith(b'{"'):
+            return None  # Some lines may be JSON, which would take another meaning.
+        data = as_json(data)
+    raw = np.frombuffer(data, np.uint8)
+    begins = np.append(0, np.flatnonzero(raw == ord("\n")) + 1)
+    # An empty line could make up for two objects on one: then the count of rows would prove nothing.
+    if (raw[begins[begins < len(raw)]] != ord("{")).any():
         return None
+    with suppress(*_REFUSED):
+        _check_utf8(data)
+        rows: list[Any] = _decoder(schema)[1].decode_lines(data)
+        return rows if len(rows) == block.n_lines else None
+    return None
+
+
+def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[int], list[Fault]]:
+    """The rows that there are, the numbers of their lines, and what is wrong with the others."""
+    rows: list[Any] = []
+    numbers: list[int] = []
+    faults: list[Fault] = []
+    lines = block.data.split(b"\n")
+    literals = lines if _is_json(block) else as_json(block.data).split(b"\n")
+    for number, (line, literal) in enumerate(zip(lines, literals, strict=True), start=block.first_line):
+        if line and not line.isspace():
+            try:
+                rows.append(_row(line, literal, schema))
+                numbers.append(number)
+            except ValueError as error:
+                faults.append(Fault(number, str(error), line.strip()))
+    return rows, numbers, faults
+
+
+def _row(line: bytes, literal: bytes, schema: pa.Schema) -> msgspec.Struct:
+    row_type, decoder = _decoder(schema)
+    with suppress(*_REFUSED):
+        _check_utf8(line)
+        return cast(msgspec.Struct, decoder.decode(literal if line.startswith(_LITERAL) else line))
+    found = _parse(line.strip(), literal)
+    return row_type(*(_fit(found.get(field.name), field) for field in schema))
+
+
+def _check_utf8(data: bytes) -> None:
+    """Raise ArrowInvalid if it is not: the decoder does not look at fields that it skips."""
+    if not data.isascii():
+        bounds = pa.py_buffer(np.array([0, len(data)], np.int32))
+        pa.Array.from_buffers(pa.string(), 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
+
+
+def _as_array(rows: list[Any], place: int, field: pa.Field) -> pa.Array:
+    values = list(map(attrgetter(f"field_{place}"), rows))
     try:
-        table = pj.read_json(
-            pa.BufferReader(data),
-            # Blocks are parsed side by side already.
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-            parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-        )
-        table.validate(full=True)
-    except pa.ArrowException:
-        return None
-    return Columns(table, [], []) if table.num_rows == block.n_lines else None
+        return pa.array(values, field.type)
+    except pa.ArrowTypeError:  # Some are integers.
+        return pa.array([value if value is None else str(value) for value in values], field.type)
 
 
 def _is_json(block: Block) -> bool:
@@ -91,27 +175,15 @@ def _is_json(block: Block) -> bool:
     return True
 
 
-def columns_line_by_line(block: Block, schema: pa.Schema) -> Columns:
-    """The same fields, with every line that has no usable form of them among the faults."""
-    records, faults = read_records(block)
-    rows, fitting = [], []
-    for record in records:
-        try:
-            rows.append({field.name: _fit(record.fields.get(field.name), field) for field in schema})
-            fitting.append(record)
-        except ValueError as error:
-            faults.append(record.fault(str(error)))
-    return Columns(pa.Table.from_pylist(rows, schema=schema), fitting, faults)
-
-
 def _parse(line: bytes, literal: bytes) -> dict[str, Any]:
     """The line's object; `literal` is the line rewritten as JSON. Raises ValueError if it holds none."""
     # No JSON begins like that, and to be refused costs a parser more than to parse.
-    for form in (literal,) if line.startswith((b"{'", b"{u")) else (line, literal):
+    for form in (literal,) if line.startswith(_LITERAL) else (line, literal):
         try:
-            parsed = orjson.loads(form)
+            # The fast parser rounds integers beyond 64 bits.
+            parsed = json.loads(form) if _LONG_NUMBER.search(form) else orjson.loads(form)
             break
-        except orjson.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
     else:
         parsed = _parse_thoroughly(line)
@@ -136,8 +208,8 @@ def _doubled(escape: re.Match[str]) -> str:
 
 
 def _fit(value: Any, field: pa.Field) -> str | float | None:
-    """The value in the field's type. Raises ValueError where it has no such form."""
-    if value is None:
+    """The value in the field's type; NaN stands for what is missing. Raises ValueError where it has no such form."""
+    if value is None or value != value:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{field.name} is a {type(value).__name__}")

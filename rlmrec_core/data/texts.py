@@ -23,6 +23,7 @@ import pyarrow.dataset as ds
 
 from rlmrec_core.data.markup import without_tags
 
+Bytes = npt.NDArray[np.uint8]
 Lengths = npt.NDArray[np.int32]
 
 MAX_CHARS = 30_000
@@ -47,6 +48,15 @@ _CLOSING = {"[": "]", "(": ")", "{": "}"}
 # The first and last bytes of a text that may have to be trimmed, or be a list.
 _EDGE = np.zeros(256, bool)
 _EDGE[[*b" \t\n\r[({"]] = _EDGE[0x80:] = True
+
+
+# Bytes that clean text does not have, and the last of those sequences that it does not have.
+_LONGER = (b"data:", "\xa0".encode(), "\ufeff".encode())
+_SUSPECT = bytes(
+    (byte < 32 and byte not in b"\t\n\r") or byte in b"<&\\\x7f" or any(byte == mark[-1] for mark in _LONGER)
+    for byte in range(256)
+)
+_SMALL = [0x20 if chr(byte).isalpha() and byte < 0x80 else 0 for byte in range(256)]
 
 
 def clean_text(text: str) -> str | None:
@@ -135,15 +145,18 @@ def _doubtful(texts: pa.Array) -> npt.NDArray[np.bool_]:
     return doubtful
 
 
-def _suspect_places(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+def _suspect_places(raw: Bytes) -> npt.NDArray[np.int64]:
     """Where something stands that may have to go."""
-    suspect = (raw < ord(" ")) & (raw != ord("\n")) & (raw != ord("\t")) & (raw != ord("\r"))
-    for mark in b"<&\\\x7f":
-        suspect |= raw == mark
-    content = raw.tobytes()
-    marks = (b"data:", "\xa0".encode(), "\ufeff".encode())
-    found = [match.start() for mark in marks if mark in content for match in re.finditer(mark, content)]
-    return np.concatenate([np.flatnonzero(suspect), np.array(found, np.int64)])
+    marked = np.frombuffer(raw.tobytes().translate(_SUSPECT), bool)
+    places = np.flatnonzero(marked)
+    # Most colons, and most bytes that end such a long character, are something else.
+    for mark in _LONGER:
+        *before, last = mark
+        alike = raw[places] == last
+        for distance, byte in enumerate(reversed(before), start=1):
+            alike[alike] &= (raw[np.maximum(places[alike] - distance, 0)] | _SMALL[byte]) == byte
+        places = places[alike | (raw[places] != last)]
+    return places
 
 
 def flat_text(value: Any, separator: str = ", ") -> str | None:

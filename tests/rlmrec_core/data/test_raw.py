@@ -107,6 +107,37 @@ def test_numbers_in_quotes_and_ids_without(tmp_path: Path) -> None:
     assert read_row["timestamp"] == datetime(1970, 1, 2)
 
 
+def test_nan_is_what_is_missing(tmp_path: Path) -> None:
+    line = b'{"reviewerID": "u", "asin": "i", "overall": NaN, "unixReviewTime": NaN, "reviewText": NaN}'
+    [row] = read(amazon(tmp_path, line))["interactions"].to_pylist()
+    assert (row["rating"], row["timestamp"], row["review"]) == (None, None, None)
+
+
+def test_ids_keep_every_digit_and_lose_blanks(tmp_path: Path) -> None:
+    ids = [f"1000000000000000000000{digit}" for digit in range(3)]
+    rows = "".join(f'{{"reviewerID": {user}, "asin": " i\\t"}}\n' for user in ids) + '{"reviewerID": "x", "asin": "i"}'
+    table = read(amazon(tmp_path, rows.encode()))["interactions"]
+    assert table["user_id"].to_pylist() == [*ids, "x"]
+    assert set(table["item_id"].to_pylist()) == {"i"}
+    amazon(tmp_path, b'{"asin": 10000000000000000000001}\n{"asin": " i "}', "meta_Books.json")
+    assert read(tmp_path)["items"]["item_id"].to_pylist() == ["10000000000000000000001", "i"]
+
+
+def test_json_is_read_as_json_beside_python(tmp_path: Path) -> None:
+    rows = [{"reviewerID": "u", "asin": "a/b", "reviewText": "Holistic/Naturopathic"}] * 2
+    for order in (1, -1):
+        lines = [repr(rows[0]), json.dumps(rows[1]).replace("/", "\\/")][::order]
+        table = read(amazon(tmp_path, "\n".join(lines).encode()))["interactions"]
+        assert table.group_by(["item_id", "review"]).aggregate([]).num_rows == 1
+
+
+def test_a_broken_character_is_a_fault_wherever_it_stands(tmp_path: Path) -> None:
+    good = written([REVIEWS["amazon-2014"]])
+    ingested = opened(amazon(tmp_path, good + b'{"reviewerID": "u", "asin": "i", "z": "\xff"}\n' + good), "amazon-2014")
+    assert drain(ingested.tables)["interactions"].num_rows == 2
+    assert ingested.malformed()["line"].to_pylist() == [2]
+
+
 def test_a_torn_surrogate_pair_is_mended(tmp_path: Path) -> None:
     line = rb'{"reviewerID": "u", "asin": "i", "reviewText": "\ud83d\ude00 \ud83d"}'
     assert read(amazon(tmp_path, line))["interactions"]["review"].to_pylist() == ["😀 \ufffd"]
@@ -132,7 +163,7 @@ BAD_LINES = {
     b'{"reviewerID": true, "asin": "i"}': "reviewerID is a bool",
     b'{"reviewerID": 1.5, "asin": "i"}': "reviewerID is a float",
     b'{"reviewerID": "u", "asin": "i", "overall": "five"}': "overall is not a number",
-    b'{"reviewerID": "u", "asin": "i", "overall": NaN}': "overall is not a finite number",
+    b'{"reviewerID": "u", "asin": "i", "overall": Infinity}': "overall is not a finite number",
     b'{"reviewerID": "u", "asin": "i", "unixReviewTime": 1e18}': "unixReviewTime is not a time",
 }
 
