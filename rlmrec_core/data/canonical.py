@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.data import cells
-from rlmrec_core.data.layouts import SECONDS, Item, Review
+from rlmrec_core.data.layouts import SECONDS, Item, Owned, Review
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
 from rlmrec_core.data.objects import Columns, read_columns, read_records
-from rlmrec_core.data.texts import clean_texts, flat_text
+from rlmrec_core.data.texts import clean_texts, encodable, flat_text
 from rlmrec_core.data.times import MICROSECONDS, parsed_times
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
@@ -31,6 +31,21 @@ def interaction_batch(block: Block, fields: Review) -> Parsed:
     return batch.cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line)
 
 
+def owned_batch(block: Block, fields: Owned) -> Parsed:
+    """Batch of INTERACTIONS without rating, time and review: a row for each item of each line's user."""
+    records, faults = read_records(block)
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        user, owned = _id(record.fields.get(fields.user)), record.fields.get(fields.items)
+        if user is None or not isinstance(owned, list):
+            faults.append(record.fault(f"{fields.items if user else fields.user} is missing"))
+            continue
+        items = [_id(entry.get(fields.item)) if isinstance(entry, dict) else None for entry in owned]
+        faults += [record.fault(f"{fields.item} is missing")] * items.count(None)
+        rows += [{"user_id": user, "item_id": item} for item in items if item is not None]
+    return pa.RecordBatch.from_pylist(rows, schema=INTERACTIONS), sorted(faults, key=lambda fault: fault.line)
+
+
 def item_batch(block: Block, fields: Item) -> Parsed:
     """Batch of ITEMS: a line needs the id."""
     records, faults = read_records(block)
@@ -46,8 +61,7 @@ def item_batch(block: Block, fields: Item) -> Parsed:
 
 
 def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
-    item_id = record.get(fields.item)
-    if isinstance(item_id, bool) or not isinstance(item_id, str | int) or not (written := flat_text(item_id)):
+    if (written := _id(record.get(fields.item))) is None:
         raise ValueError(f"{fields.item} is missing")
     return {
         "item_id": written,
@@ -57,6 +71,12 @@ def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
             (name, flat_text(record.get(source))) for name, source in fields.attributes.items()
         ),
     }
+
+
+def _id(value: Any) -> str | None:
+    """An id as text without blanks around it, None if there is none."""
+    known = isinstance(value, str | int) and not isinstance(value, bool)
+    return (encodable(str(value)).strip() or None) if known else None
 
 
 def _interactions(raw: dict[str, pa.Array], n: int, fields: Review) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:

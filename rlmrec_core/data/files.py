@@ -7,6 +7,7 @@ file inside are unpacked; tar archives, spreadsheets and other packed things are
 import bz2
 import codecs
 import lzma
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
+PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 def find_files(folder: Path, wanted: str | Sequence[str]) -> list[Path]:
@@ -71,7 +72,7 @@ def find_files(folder: Path, wanted: str | Sequence[str]) -> list[Path]:
 def format_of(file: Path) -> str:
     """The suffix that says what a file holds, in small letters, without its packing's: `.csv` of `a.CSV.gz`."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
-    while len(suffixes) > 1 and suffixes[-1] in _PACKINGS:
+    while len(suffixes) > 1 and suffixes[-1] in PACKINGS:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
@@ -90,7 +91,7 @@ def explained(file: Path) -> Iterator[None]:
         raise DataError.at("a folder, not a file", "name the file inside it", file=file) from error
     except EOFError as error:
         raise DataError.at("the file cannot be read: it ends too early, truncated", way_out, file=file) from error
-    except (pa.ArrowException, OSError, zlib.error, isal_zlib.IsalError, lzma.LZMAError) as error:  # type: ignore[misc]
+    except (pa.ArrowException, OSError, tarfile.TarError, zlib.error, isal_zlib.IsalError, lzma.LZMAError) as error:  # type: ignore[misc]
         raise DataError.at(f"the file cannot be read: {_one_line(error)}", way_out, file=file) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         if isinstance(error, RecursionError):

@@ -35,6 +35,15 @@ class Review:
 
 
 @dataclass(frozen=True)
+class Owned:
+    """Fields of a line that holds one user with a list of items."""
+
+    user: str
+    items: str
+    item: str
+
+
+@dataclass(frozen=True)
 class Item:
     """Fields of an item; attributes: our name to the release's field."""
 
@@ -46,31 +55,38 @@ class Item:
 
 @dataclass(frozen=True)
 class Layout:
-    """A release: the names of its files, as glob patterns without `.gz`, and the fields of their lines."""
+    """A release: the names of its files, as glob patterns without what they are packed in, and their lines' fields.
 
-    review_files: str
+    review_files: the first pattern that finds any counts; what is a file of items is left out.
+    """
+
+    review_files: tuple[str, ...]
     item_files: str
     review: Review
     item: Item
     archive: str | None = None
     """Pattern of the tar archive that may hold the files instead."""
+    owned: Owned | None = None
+    owned_files: str = ""
+    """Files of the release that hold a user's items on each line; they stand in where there are no reviews."""
 
 
 LAYOUTS: Mapping[ReaderName, Layout] = {
     "amazon-2014": Layout(
-        "reviews_*.json",
+        # The second and third are how the same files are named where they were copied to.
+        ("reviews_*.json", "*_5.json", "*[Rr]eviews*.json"),
         "meta_*.json",
         Review("reviewerID", "asin", "overall", "unixReviewTime", "reviewText"),
         Item("asin", "title", "description", {"brand": "brand", "categories": "categories"}),
     ),
     "amazon-2018": Layout(
-        "[!m]*.json",
+        ("*.json",),
         "meta_*.json",
         Review("reviewerID", "asin", "overall", "unixReviewTime", "reviewText"),
         Item("asin", "title", "description", {"brand": "brand", "categories": "category", "features": "feature"}),
     ),
     "amazon-2023": Layout(
-        "[!m]*.jsonl",
+        ("*.jsonl", "*.json"),
         "meta_*.jsonl",
         # asin is one colour or size of the product that parent_asin names; the items are products.
         Review("user_id", "parent_asin", "rating", "timestamp", "text"),
@@ -82,14 +98,14 @@ LAYOUTS: Mapping[ReaderName, Layout] = {
         ),
     ),
     "yelp": Layout(
-        "yelp_academic_dataset_review.json",
+        ("yelp_academic_dataset_review.json",),
         "yelp_academic_dataset_business.json",
         Review("user_id", "business_id", "stars", "date", "text", time_format="ISO8601"),
         Item("business_id", "name", None, {"categories": "categories", "city": "city", "state": "state"}),
         archive="yelp_dataset*.t*",
     ),
     "steam": Layout(
-        "steam_reviews.json",
+        ("steam_reviews*.json",),
         "steam_games.json",
         # Few reviews have a user_id; all have a username.
         Review("username", "product_id", None, "date", "text", time_format="ISO8601"),
@@ -99,9 +115,11 @@ LAYOUTS: Mapping[ReaderName, Layout] = {
             None,
             {"genres": "genres", "tags": "tags", "specs": "specs", "developer": "developer", "publisher": "publisher"},
         ),
+        owned=Owned("user_id", "items", "item_id"),
+        owned_files="australian_users_items*.json",
     ),
     "goodreads": Layout(
-        "goodreads_reviews*.json",
+        ("goodreads_reviews*.json",),
         "goodreads_books*.json",
         Review(
             *("user_id", "book_id", "rating", "date_added", "review_text"),

@@ -1,21 +1,19 @@
-"""Files of one object per line, read as a stream of blocks of whole lines: plain, gzipped, or inside a tar archive."""
+"""Files of one object per line, read as a stream of blocks of whole lines: plain, packed, or inside a tar archive."""
 
 import tarfile
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from isal import igzip_threaded, isal_zlib
+from isal import igzip_threaded
 
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.files import explained, read_utf8
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 2 << 20
 LONGEST_LINE = 64 << 20
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -38,66 +36,49 @@ class Block:
     n_lines: int
     data: bytes
 
+    @classmethod
+    def at(cls, file: LineFile, first_line: int, data: bytes) -> "Block":
+        """The block with its lines counted."""
+        return cls(file, first_line, data.count(b"\n") + (not data.endswith(b"\n")), data)
+
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that are not blank, without blanks around them, each with its number."""
         lines = enumerate(self.data.split(b"\n"), start=self.first_line)
         return ((number, stripped) for number, line in lines if (stripped := line.strip()))
 
 
-def read_blocks(file: LineFile) -> Iterator[Block]:
-    """The file from beginning to end, about BLOCK_BYTES at a time.
+def read_blocks(file: LineFile, encoding: str | None = None) -> Iterator[Block]:
+    """The file from beginning to end, in UTF-8, a few MiB at a time.
 
-    Raises DataError if it is missing, truncated, damaged, or has a line longer than LONGEST_LINE.
+    encoding: what it is written in where no byte order mark tells; none takes UTF-8. Raises DataError if it is missing,
+    truncated, damaged, no text, or has a line longer than LONGEST_LINE.
     """
-    first_line = 1
-    with _explained(file), ExitStack() as stack:
-        stream = _open(file, stack)
-        while data := stream.read(BLOCK_BYTES):
-            data += _rest_of_line(stream, data, file, first_line)
-            n_lines = data.count(b"\n") + (not data.endswith(b"\n"))
-            yield Block(file, first_line, n_lines, data.removeprefix(_BYTE_ORDER_MARK) if first_line == 1 else data)
-            first_line += n_lines
+    first_line, n_begun = 1, 0
+    begun: list[bytes] = []
+    for piece in read_utf8(file.path, encoding) if file.member is None else _read_member(file.path, file.member):
+        ended = piece.rfind(b"\n") + 1
+        if ended:
+            block = Block.at(file, first_line, b"".join([*begun, piece[:ended]]))
+            yield block
+            first_line, begun, n_begun = first_line + block.n_lines, [], 0
+        begun.append(piece[ended:])
+        n_begun += len(piece) - ended
+        if n_begun > LONGEST_LINE:
+            problem = f"a line of more than {LONGEST_LINE >> 20} MiB"
+            raise DataError.at(problem, "write one object per line", file=str(file), row=first_line)
+    if n_begun:
+        yield Block.at(file, first_line, b"".join(begun))
 
 
-def _rest_of_line(stream: IO[bytes], data: bytes, file: LineFile, first_line: int) -> bytes:
-    if data.endswith(b"\n"):
-        return b""
-    rest = stream.readline(LONGEST_LINE)
-    if len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
-        problem = f"a line of more than {LONGEST_LINE >> 20} MiB"
-        row = first_line + data.count(b"\n")
-        raise DataError.at(problem, "write one object per line", file=str(file), row=row)
-    return rest
-
-
-def _open(file: LineFile, stack: ExitStack) -> IO[bytes]:
-    if not file.path.is_file():
-        raise DataError.at("no such file", "check ingest.path and the file's name", file=file.path)
-    if file.member is None:
-        return _open_plain(file.path, stack)
-    compressed = file.path.suffix != ".tar"
-    raw = _open_plain(file.path, stack, zipped=compressed)
-    archive = stack.enter_context(tarfile.open(fileobj=raw, mode="r|"))  # noqa: SIM115
-    for entry in archive:
-        if Path(entry.name).name == file.member and (content := archive.extractfile(entry)):
-            return content
-    raise DataError.at(f"the archive has no {file.member}", "fetch it anew", file=file.path)
-
-
-def _open_plain(path: Path, stack: ExitStack, zipped: bool | None = None) -> IO[bytes]:
-    if path.suffix == ".gz" if zipped is None else zipped:
-        # A thread of its own unpacks ahead of the reader.
-        unpacked: IO[bytes] = igzip_threaded.open(path, "rb")  # type: ignore[no-untyped-call]
-        return stack.enter_context(unpacked)
-    return stack.enter_context(path.open("rb"))
-
-
-@contextmanager
-def _explained(file: LineFile) -> Iterator[None]:
-    """Turn what the libraries raise on a damaged file into a DataError."""
-    try:
-        yield
-    except EOFError as error:
-        raise DataError.at("the gzip file ends too early: it is truncated", "fetch it anew", file=str(file)) from error
-    except (isal_zlib.IsalError, zlib.error, tarfile.TarError, OSError) as error:  # type: ignore[misc]
-        raise DataError.at(f"the file cannot be read: {error}", "fetch it anew", file=str(file)) from error
+def _read_member(path: Path, name: str) -> Iterator[bytes]:
+    """The content of the file of that name in a tar archive, wherever it lies there."""
+    with explained(path), ExitStack() as stack:
+        plain = path.suffix == ".tar"
+        raw = stack.enter_context(path.open("rb") if plain else igzip_threaded.open(path, "rb"))  # type: ignore[no-untyped-call]
+        archive = stack.enter_context(tarfile.open(fileobj=raw, mode="r|"))
+        for entry in archive:
+            if Path(entry.name).name == name and (content := archive.extractfile(entry)):
+                while piece := content.read(BLOCK_BYTES):
+                    yield piece
+                return
+    raise DataError.at(f"the archive has no {name}", "fetch it anew", file=path)

@@ -20,6 +20,7 @@ from rlmrec_core.data.reader import Reader
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 _TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
+_FRACTION = re.compile(r"\.0+$")
 _RATINGS = ["userId", "movieId", "rating", "timestamp"]
 _MOVIES = ["movieId", "title", "genres"]
 _NO_GENRES = "(no genres listed)"
@@ -96,9 +97,14 @@ class MovieLensReader(Reader):
         for chunk in read_chunks([self.folder / "overviews.csv"], ["tmdbId", "overview", "keywords"]):
             texts = (cells.texts(chunk, "overview").to_pylist(), cells.texts(chunk, "keywords").to_pylist())
             for tmdb, text, keywords in zip(cells.ids(chunk, "tmdbId").to_pylist(), *texts, strict=True):
-                by_tmdb[tmdb] = _Overview(text, _commas(keywords))
+                by_tmdb[_FRACTION.sub("", tmdb)] = _Overview(text, _commas(keywords))
         links = _rows(self.file("links.csv"), "movieId", text="tmdbId")
-        return {str(movie): by_tmdb[tmdb] for movie, tmdb in links if tmdb in by_tmdb}
+        # A column of whole numbers with gaps is often written as 501.0.
+        known = {str(movie): _FRACTION.sub("", tmdb.strip()) for movie, tmdb in links if tmdb}
+        found = {movie: by_tmdb[tmdb] for movie, tmdb in known.items() if tmdb in by_tmdb}
+        self.counts["overviews of no movie"] = len(by_tmdb.keys() - known.values())
+        self.counts["movies without an overview"] = len(known) - len(found)
+        return found
 
     def _has(self, name: str) -> bool:
         return (self.folder / name).is_file()

@@ -81,7 +81,9 @@ def read_columns(block: Block, schema: pa.Schema) -> Columns:
     Lines are decoded one by one and only as far as the fields go. What the quick decoder refuses is looked at again,
     more patiently; a line that then has no usable form of the fields is among the faults.
     """
-    rows, numbers, faults = _rows_at_once(block, schema), range(block.first_line, block.first_line + block.n_lines), []
+    rows = _rows_at_once(block, schema)
+    numbers: Sequence[int] = range(block.first_line, block.first_line + block.n_lines)
+    faults: list[Fault] = []
     if rows is None:
         rows, numbers, faults = _rows_one_by_one(block, schema)
     arrays = {field.name: _as_array(rows, place, field) for place, field in enumerate(schema)}

@@ -1,15 +1,17 @@
 """The public releases of reviews: one object per line, see `layouts`."""
 
+from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from rlmrec_core.config.data import IngestConfig
-from rlmrec_core.data.canonical import Parse, interaction_batch, item_batch
+from rlmrec_core.data.canonical import Parse, interaction_batch, item_batch, owned_batch
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.files import find_files
+from rlmrec_core.data.files import PACKINGS, find_files
 from rlmrec_core.data.layouts import LAYOUTS
 from rlmrec_core.data.lines import TAR_SUFFIXES, LineFile, read_blocks
 from rlmrec_core.data.parallel import in_order
@@ -32,7 +34,12 @@ class RawReader(Reader):
 
     def interactions(self) -> Iterator[pa.RecordBatch]:
         for file in self._review_files:
-            yield from self._without_faults(file, partial(interaction_batch, fields=self._layout.review))
+            yield from self._without_faults(file, self._parse_of(file))
+
+    def _parse_of(self, file: LineFile) -> Parse:
+        if self._layout.owned and fnmatch(file.path.name, f"{self._layout.owned_files}*"):
+            return partial(owned_batch, fields=self._layout.owned)
+        return partial(interaction_batch, fields=self._layout.review)
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """Of an item that is listed more than once, the first."""
@@ -48,7 +55,7 @@ class RawReader(Reader):
         name = str(file)
         self.malformed.start(name)
         n_rows = 0
-        for batch, faults in in_order(parse, read_blocks(file)):
+        for batch, faults in in_order(parse, read_blocks(file, self.config.encoding)):
             self.malformed.add(name, faults)
             n_rows += batch.num_rows
             yield batch
@@ -56,14 +63,18 @@ class RawReader(Reader):
 
     @cached_property
     def _review_files(self) -> list[LineFile]:
-        # Some releases name the files of reviews by category alone, which fits the files of items, too.
-        files = self._find(self.config.interactions_file, self._layout.review_files)
-        files = [file for file in files if file not in self._item_files]
-        if not files:
-            wanted = self.config.interactions_file or self._layout.review_files
-            way_out = "check ingest.path, or name the files in ingest.interactions_file"
-            raise DataError.at(f"reader {self.config.reader!r} finds no file {wanted}", way_out, file=self.folder)
-        return files
+        asked = self.config.interactions_file
+        for usual in (*self._layout.review_files, self._layout.owned_files):
+            files = self._find(asked, usual) if usual else []
+            # Some releases name the files of reviews by category alone, which fits the files of items, too.
+            if files := [file for file in files if file not in self._item_files and not self._is_of_items(file)]:
+                return files
+        wanted = asked or " or ".join(self._layout.review_files)
+        way_out = "check ingest.path, or name the files in ingest.interactions_file"
+        raise DataError.at(f"reader {self.config.reader!r} finds no file {wanted}", way_out, file=self.folder)
+
+    def _is_of_items(self, file: LineFile) -> bool:
+        return not self.config.interactions_file and fnmatch(file.path.name, f"{self._layout.item_files}*")
 
     @cached_property
     def _item_files(self) -> list[LineFile]:
@@ -72,11 +83,12 @@ class RawReader(Reader):
     def _find(self, asked: str | tuple[str, ...] | None, usual: str) -> list[LineFile]:
         if asked:
             return [LineFile(path) for path in find_files(self.folder, asked)]
-        files = find_files(self.folder, usual) + find_files(self.folder, f"{usual}.gz")
-        if twice := {path.with_suffix("") for path in files if path.suffix == ".gz"}.intersection(files):
-            raise DataError.at("the file is there twice, plain and gzipped", "remove one", file=min(twice))
-        if files or self._layout.archive is None:
-            return [LineFile(path) for path in files]
+        found = [path for packing in ("", *PACKINGS) for path in find_files(self.folder, usual + packing)]
+        whole = {path: path.with_suffix("") if path.suffix in PACKINGS else path for path in found}
+        if twice := [path for path, n in Counter(whole.values()).items() if n > 1]:
+            raise DataError.at("the file is there twice, plain and packed", "remove one", file=min(twice))
+        if found or self._layout.archive is None:
+            return [LineFile(path) for path in sorted(found)]
         archives = [path for path in find_files(self.folder, self._layout.archive) if path.name.endswith(TAR_SUFFIXES)]
         return [LineFile(path, usual) for path in archives[:1]]
 

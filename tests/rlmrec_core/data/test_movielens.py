@@ -51,6 +51,16 @@ def test_movies_have_year_genres_keywords_and_plot_where_known(tmp_path: Path) -
     assert untitled == {"item_id": "20", "title": "Untitled", "description": None, "attributes": None}
 
 
+@pytest.mark.parametrize("written", ["603.0", "603", " 603 "])
+def test_whole_numbers_with_a_fraction_find_their_overview(tmp_path: Path, written: str) -> None:
+    links = f"movieId,imdbId,tmdbId\n10,1,{written}\n20,2,\n30,3,604.0\n"
+    overviews = "tmdbId,overview,keywords\n603,Plot.,\n605,Of none.,\n"
+    ingested = ingest(IngestConfig(reader="movielens", path=str(folder(tmp_path, links=links, overviews=overviews))))
+    assert drain(ingested.tables)["items"]["description"].to_pylist() == ["Plot.", None]
+    report = {row["name"]: row["value"] for row in ingested.report().to_pylist()}
+    assert (report["overviews of no movie"], report["movies without an overview"]) == (1, 1)
+
+
 def test_tags_and_overviews_may_be_absent(tmp_path: Path) -> None:
     config = IngestConfig(reader="movielens", path=str(folder(tmp_path, tags=None, overviews=None, links=None)))
     tables = drain(ingest(config).tables)

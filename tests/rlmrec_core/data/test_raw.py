@@ -1,9 +1,12 @@
 """The raw releases: what is read from them, and what happens to lines that cannot be."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import tarfile
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 
 from rlmrec_core.config import IngestConfig
 from rlmrec_core.config.data import RawName
-from rlmrec_core.data import DataError, Ingested, ingest, lines, open_reader
+from rlmrec_core.data import DataError, Ingested, files, ingest, lines, open_reader
 from tests.rlmrec_core.data.releases import FILES, ITEMS, REVIEWS, put, python_literal, written
 from tests.rlmrec_core.data.worlds import drain
 
@@ -210,14 +213,105 @@ def test_named_files_and_several_of_them(tmp_path: Path) -> None:
     assert read(tmp_path, interactions_file="?.json")["interactions"]["user_id"].to_pylist() == ["a.json", "b.json"]
 
 
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("amazon-2014", "Musical_Instruments_5.json"),
+        ("amazon-2014", "kindle_reviews.json.gz"),
+        ("amazon-2018", "music.json"),
+        ("amazon-2023", "magazines.jsonl"),
+    ],
+)
+def test_names_under_which_the_files_are_copied(tmp_path: Path, release: RawName, name: str) -> None:
+    put(tmp_path, name, written([REVIEWS[release]]))
+    put(tmp_path, f"meta_{name}", written([ITEMS[release]]))
+    tables = read(tmp_path, release)
+    assert [tables[name].num_rows for name in ("interactions", "items")] == [1, 1]
+
+
+def _zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("anything.json", content)
+    return packed.getvalue()
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda content: pa.compress(content, "zstd", asbytes=True),
+    ".zip": _zipped,
+    "": _zipped,
+}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), PACKED.items(), ids=range(len(PACKED)))
+def test_packed_files_are_unpacked_whatever_their_name(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    content = written([REVIEWS["amazon-2014"] | {"reviewerID": str(user)} for user in range(50)])
+    (tmp_path / f"reviews_Books.json{suffix}").write_bytes(pack(content))
+    assert read(tmp_path)["interactions"]["user_id"].to_pylist() == [str(user) for user in range(50)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_read_or_named(tmp_path: Path, encoding: str) -> None:
+    content = "".join(written([REVIEWS["amazon-2014"]]).decode() for _ in range(11))
+    (tmp_path / "reviews_Books.json").write_bytes(content.encode(encoding))
+    assert read(tmp_path, encoding=encoding)["interactions"].num_rows == 11
+    if encoding == "utf-16":  # A byte order mark tells it.
+        assert read(tmp_path)["interactions"].num_rows == 11
+    else:
+        with pytest.raises(DataError, match=r"reviews_Books.json: the text seems to be UTF-16"):
+            read(tmp_path)
+
+
+def test_an_archive_under_the_name_of_data_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "reviews_Books.json", "w") as archive:
+        archive.add(Path(__file__), "reviews_Books.json")
+    with pytest.raises(DataError, match=r"reviews_Books.json: a tar archive, not text; unpack it"):
+        read(tmp_path)
+
+
+def test_no_usable_line_says_why(tmp_path: Path) -> None:
+    amazon(tmp_path, written([{"user": "u"}] * 5))
+    with pytest.raises(DataError, match=r"no usable line; of 5 none .* \(line 1: reviewerID is missing; line 2: "):
+        read(tmp_path)
+
+
+def test_a_file_that_is_mostly_unreadable_fails(tmp_path: Path) -> None:
+    amazon(tmp_path, written([REVIEWS["amazon-2014"]]) * 3 + b"?\n" * 4)
+    with pytest.raises(
+        DataError, match=r"row 4: .*4 of the file's 7 lines \(57%\) are malformed; .*max_malformed_share"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, max_malformed_share=0.6)["interactions"].num_rows == 3
+
+
+def test_what_steam_users_own(tmp_path: Path) -> None:
+    owned = [{"item_id": "10", "playtime_forever": 6}, {"item_id": 20}, {"item_name": "no id"}, "no object"]
+    lines = [{"user_id": "u", "items": owned}, {"user_id": "v", "items": []}, {"user_id": "w"}, {"items": []}]
+    put(tmp_path, "australian_users_items.json.gz", written(lines, python_literal))
+    ingested = opened(tmp_path, "steam", max_malformed_share=1)
+    rows = drain(ingested.tables)["interactions"].to_pylist()
+    assert [(row["user_id"], row["item_id"], row["rating"]) for row in rows] == [("u", "10", None), ("u", "20", None)]
+    assert [(row["line"], row["problem"]) for row in ingested.malformed().to_pylist()] == [
+        *[(1, "item_id is missing")] * 2,
+        *[(3, "items is missing"), (4, "user_id is missing")],
+    ]
+
+
 def test_no_file_the_wrong_file_and_the_same_twice(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'amazon-2014' finds no file reviews_\*.json; .* ingest.interactions_file"):
+    with pytest.raises(
+        DataError, match=r"'amazon-2014' finds no file reviews_\*.json or .*; .* ingest.interactions_file"
+    ):
         read(tmp_path)
     amazon(tmp_path, b"")
     with pytest.raises(DataError, match=r"reviews_Books.json.gz: the file holds no usable line"):
         read(tmp_path)
     amazon(tmp_path, b"", "reviews_Books.json")
-    with pytest.raises(DataError, match=r"reviews_Books.json: the file is there twice, plain and gzipped; remove one"):
+    with pytest.raises(DataError, match=r"reviews_Books.json: the file is there twice, plain and packed; remove one"):
         read(tmp_path)
 
 
@@ -225,21 +319,20 @@ def test_no_file_the_wrong_file_and_the_same_twice(tmp_path: Path) -> None:
 def test_a_truncated_gzip_file_says_so(tmp_path: Path, kept: float) -> None:
     whole = gzip.compress(written([REVIEWS["amazon-2014"] | {"reviewerID": str(i)} for i in range(5000)]))
     (tmp_path / "reviews_Books.json.gz").write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(DataError, match=r"reviews_Books.json.gz: the gzip file ends too early: it is truncated"):
+    with pytest.raises(DataError, match=r"reviews_Books.json.gz: the file cannot be read: it ends too early"):
         read(tmp_path)
 
 
-def test_a_damaged_gzip_file_and_one_that_is_none(tmp_path: Path) -> None:
+def test_a_damaged_gzip_file(tmp_path: Path) -> None:
     whole = bytearray(gzip.compress(written([REVIEWS["amazon-2014"]])))
     whole[-8:-4] = b"\0\0\0\0"
-    for content in (bytes(whole), written([REVIEWS["amazon-2014"]])):
-        (tmp_path / "reviews_Books.json.gz").write_bytes(content)
-        with pytest.raises(DataError, match=r"reviews_Books.json.gz: the file cannot be read"):
-            read(tmp_path)
+    (tmp_path / "reviews_Books.json.gz").write_bytes(bytes(whole))
+    with pytest.raises(DataError, match=r"reviews_Books.json.gz: the file cannot be read"):
+        read(tmp_path)
 
 
 def test_blocks_are_whole_lines_with_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 10)
     content = b"".join(b"%d:%s\n" % (n, b"x" * (n % 7)) for n in range(1, 60))
     (tmp_path / "a").write_bytes(content)
     blocks = list(lines.read_blocks(lines.LineFile(tmp_path / "a")))
@@ -249,7 +342,7 @@ def test_blocks_are_whole_lines_with_their_numbers(tmp_path: Path, monkeypatch: 
 
 def test_one_endless_line_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "LONGEST_LINE", 100)
-    monkeypatch.setattr(lines, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 10)
     amazon(tmp_path, b"{}\n" + b"x" * 1000)
     with pytest.raises(DataError, match=r"row 2: a line of more than"):
         read(tmp_path)
