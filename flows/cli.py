@@ -201,7 +201,7 @@ def _metrics_table(metrics: list[dict[str, Any]]) -> Table:
     from tasks.metrics import comparison
 
     rows = comparison(metrics, "test")
-    table = Table("test", *(" ".join(dict.fromkeys((row["backbone"], row["variant"]))) for row in rows))
-    for name in list(rows[0])[2:]:
+    table = Table("test", *(row["model"] for row in rows))
+    for name in list(rows[0])[1:]:
         table.add_row(name, *(f"{row[name]:.4f}" for row in rows))
     return table

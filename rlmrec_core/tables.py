@@ -124,9 +124,12 @@ PROFILES = pa.schema(
 )
 METRICS = pa.schema(
     [
+        pa.field("prepare", pa.string(), nullable=False),
         pa.field("backbone", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
+        pa.field("settings", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
         pa.field("part", pa.string(), nullable=False),
         pa.field("metric", pa.string(), nullable=False),
         pa.field("k", pa.int32(), nullable=False),
@@ -137,6 +140,9 @@ SIGNIFICANCE = pa.schema(
     [
         pa.field("backbone", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),
+        pa.field("settings", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("base", pa.string()),
         pa.field("metric", pa.string(), nullable=False),
         pa.field("k", pa.int32(), nullable=False),
         pa.field("n_seeds", pa.int32(), nullable=False),

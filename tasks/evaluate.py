@@ -7,13 +7,15 @@ from prefect import State, task
 from rlmrec_core import ranking
 from rlmrec_core.config import EvaluateConfig
 from rlmrec_core.config.section import key_fields
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.model_id import ModelId, base_of, labels
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import comparison, mean_over_seeds, shown_part
-from tasks.models import load_split, load_vectors, model_name, role_of, semantic_of
+from tasks.models import load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 3
+VERSION = 4
 
 
 @task(name="evaluate", **UNCACHED)
@@ -22,17 +24,21 @@ def evaluate(
 ) -> StageResult | State[StageResult]:
     """All-rank metrics on validation and test."""
     artifacts = ArtifactStore.open(store)
-    inputs = {"prepare": prepare.key} | {role_of(model_name(artifacts, model)): model.key for model in models}
+    named = _named(artifacts, models)
+    inputs = {"prepare": prepare.key} | {role_of(name): ref.key for name, (ref, _) in named.items()}
     stage = Stage("evaluate", VERSION, ("metrics",), key_fields(config), inputs)
 
     def write(out: ArtifactWriter) -> None:
-        vectors = {model_name(artifacts, model): load_vectors(artifacts, model) for model in models}
+        vectors = {name: load_vectors(artifacts, ref) for name, (ref, _) in named.items()}
         semantic = semantic_of(artifacts, models)
         if semantic:
             vectors[ranking.SEMANTIC_ONLY] = ranking.semantic_only(semantic)
-        measured = ranking.evaluate(load_split(artifacts, prepare), vectors, config)
+        settings = {name: run.flat() for name, (_, run) in named.items()}
+        split = load_split(artifacts, prepare)
+        measured = ranking.evaluate(split, vectors, config, labels=labels(settings), prepare=prepare.key)
         out.table("metrics", measured)
-        out.table("significance", ranking.significance(measured))
+        bases = {(name.backbone, name.variant, name.settings): base_of(name, settings) for name in settings}
+        out.table("significance", ranking.significance(measured, bases=bases))
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
@@ -41,3 +47,18 @@ def evaluate(
     tested = artifacts.table(result.ref, "significance").to_pylist()
     report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
     return as_state(result)
+
+
+def _named(artifacts: ArtifactStore, models: Sequence[ArtifactRef]) -> dict[ModelId, tuple[ArtifactRef, RunSettings]]:
+    """The models by their identity. Raises ValueError on two of one identity, which only their inputs tell apart."""
+    named: dict[ModelId, tuple[ArtifactRef, RunSettings]] = {}
+    for model in dict.fromkeys(models):
+        settings = model_settings(artifacts, model)
+        if settings.model_id in named:
+            first = named[settings.model_id][0]
+            raise ValueError(
+                f"{first} and {model} are the same {settings.model_id.label} with seed {settings.seed}, learnt from "
+                "different inputs, such as other semantic vectors; evaluate them one after the other"
+            )
+        named[settings.model_id] = model, settings
+    return named

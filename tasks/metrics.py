@@ -1,18 +1,18 @@
-"""Metrics as people compare them: one line for each backbone and variant."""
+"""Metrics as people compare them: one line for each backbone, variant and settings."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from rlmrec_core.ranking import BASELINES, ModelName
+from rlmrec_core.model_id import ModelId
+from rlmrec_core.ranking import BASELINES
 
-MODEL = ("backbone", "variant")
-_GROUP = (*MODEL, "part", "metric", "k")
+_GROUP = ("prepare", "backbone", "variant", "settings", "label", "part", "metric", "k")
 
 
 def mean_over_seeds(metrics: pa.Table) -> list[dict[str, Any]]:
-    """Rows of METRICS with the seeds averaged: backbone, variant, part, metric, k, value; in the order of the table."""
+    """Rows of METRICS with the seeds averaged, in the order of the table."""
     means = metrics.group_by(list(_GROUP), use_threads=False).aggregate([("value", "mean")])
     return [{**{name: row[name] for name in _GROUP}, "value": row["value_mean"]} for row in means.to_pylist()]
 
@@ -22,8 +22,7 @@ def comparison(metrics: Iterable[dict[str, Any]], part: str) -> list[dict[str, A
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for metric in metrics:
         if metric["part"] == part:
-            model = tuple(metric[name] for name in MODEL)
-            row = rows.setdefault(model, dict(zip(MODEL, model, strict=True)))
+            row = rows.setdefault((metric["label"], metric["settings"]), {"model": metric["label"]})
             row[f"{metric['metric']}@{metric['k']}"] = round(metric["value"], 4)
     return list(rows.values())
 
@@ -33,7 +32,7 @@ def shown_part(metrics: Iterable[dict[str, Any]]) -> str:
     return "test" if any(metric["part"] == "test" for metric in metrics) else "validation"
 
 
-def best_model(metrics: pa.Table, variant: str, trained: Sequence[ModelName] = ()) -> ModelName:
+def best_model(metrics: pa.Table, variant: str, trained: Sequence[ModelId] = ()) -> ModelId:
     """The trained model with the highest validation Recall@20, of any variant if `variant` is "best".
 
     Where 20 was not measured, the longest list that was. The first model wins a tie, and so does the first of `trained`
@@ -41,7 +40,7 @@ def best_model(metrics: pa.Table, variant: str, trained: Sequence[ModelName] = (
     """
     rows = [row for row in metrics.to_pylist() if row["part"] == "validation" and row["metric"] == "recall"]
     k = 20 if any(row["k"] == 20 for row in rows) else max((row["k"] for row in rows), default=0)
-    measured = {ModelName(*(row[name] for name in ModelName._fields)): row["value"] for row in rows if row["k"] == k}
+    measured = {ModelId(*(row[name] for name in ModelId._fields)): row["value"] for row in rows if row["k"] == k}
     scores = {name: value for name, value in measured.items() if name not in BASELINES} or dict.fromkeys(trained, 0.0)
     candidates = [name for name in scores if variant in ("best", name.variant)]
     if not candidates:

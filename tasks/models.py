@@ -1,12 +1,21 @@
 """Reading what train and prepare wrote, for the stages that rank."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-from rlmrec_core.ranking import ModelName
+import safetensors.torch
+from torch import Tensor
+
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.split import Split
 from rlmrec_core.tables import vectors_of
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors
 from storage import ArtifactRef, ArtifactStore
+
+SETTINGS, WEIGHTS = "settings.json", "weights.safetensors"
+"""Files of a train artifact beside its tables."""
 
 
 def load_split(artifacts: ArtifactStore, prepare: ArtifactRef) -> Split:
@@ -29,15 +38,38 @@ def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> Sema
     return load_semantic(artifacts, ArtifactRef("embed", keys.pop(), artifacts.url)) if len(keys) == 1 else None
 
 
-def model_name(artifacts: ArtifactStore, model: ArtifactRef) -> ModelName:
-    """Backbone, variant and seed of a model, from its manifest."""
-    settings = artifacts.manifest(model).content.config
-    return ModelName(*(settings[name] for name in ModelName._fields))
+def model_settings(artifacts: ArtifactStore, model: ArtifactRef) -> RunSettings:
+    """What a model was trained with, every default of that time included."""
+    return RunSettings.model_validate_json(artifacts.read_bytes(model, SETTINGS))
 
 
-def role_of(model: ModelName) -> str:
+def role_of(model: ModelId) -> str:
     """The name under which evaluate's manifest lists a model among its inputs."""
-    return f"train/{model.backbone}/{model.variant}/{model.seed}"
+    return "/".join(map(str, ("train", *model)))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model as it was saved."""
+
+    id: ModelId
+    settings: RunSettings
+    vectors: Vectors
+    weights: dict[str, Tensor]
+
+
+def load_model(model: ArtifactRef | str | Path) -> Model:
+    """A trained model, from its reference or the folder of its artifact.
+
+    Raises StoreError if there is no such model.
+    """
+    if not isinstance(model, ArtifactRef):
+        folder = Path(model).absolute()
+        model = ArtifactRef(folder.parent.name, folder.name, str(folder.parent.parent))
+    artifacts = ArtifactStore(model.url)
+    settings = model_settings(artifacts, model)
+    weights = safetensors.torch.load(artifacts.read_bytes(model, WEIGHTS))
+    return Model(settings.model_id, settings, load_vectors(artifacts, model), weights)
 
 
 def load_vectors(artifacts: ArtifactStore, model: ArtifactRef) -> Vectors:

@@ -6,13 +6,13 @@ from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
 from rlmrec_core.config.section import key_fields
-from rlmrec_core.ranking import ModelName
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.top_k import PADDING, Ranking, top_k
 from rlmrec_core.tables import RECOMMENDATIONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import best_model
-from tasks.models import load_split, load_vectors, model_name
+from tasks.models import load_split, load_vectors, model_settings
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -43,11 +43,11 @@ def recommend(
     return as_state(result)
 
 
-def _trained(artifacts: ArtifactStore, evaluate: ArtifactRef) -> dict[ModelName, ArtifactRef]:
+def _trained(artifacts: ArtifactStore, evaluate: ArtifactRef) -> dict[ModelId, ArtifactRef]:
     """The models that evaluate measured."""
     inputs = artifacts.manifest(evaluate).content.inputs
     refs = [ArtifactRef("train", key, artifacts.url) for role, key in inputs.items() if role.startswith("train/")]
-    return {model_name(artifacts, ref): ref for ref in refs}
+    return {model_settings(artifacts, ref).model_id: ref for ref in refs}
 
 
 def _with_ids(ranking: Ranking, user_index: pa.Table, item_index: pa.Table) -> pa.Table:
@@ -62,7 +62,7 @@ def _with_ids(ranking: Ranking, user_index: pa.Table, item_index: pa.Table) -> p
     return pa.table(columns, schema=RECOMMENDATIONS)
 
 
-def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelName) -> None:
+def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelId) -> None:
     rows = artifacts.dataset(result.ref, "recommendations").head(20).to_pylist()
     head = [row | {"score": round(row["score"], 4)} for row in rows]
     address = artifacts.address(result.ref, "recommendations.parquet")

@@ -26,7 +26,7 @@ class StageResult:
     bytes: int
     """Size of the artifact's files together."""
     labels: Mapping[str, Any] = field(default_factory=dict)
-    """What tells artifacts of one stage apart; of a model: backbone, variant, seed."""
+    """What tells artifacts of one stage apart; of a model: its ModelId."""
     unfinished: str | None = None
     """What the artifact lacks; the next run tries again."""
     wanted: str = ""

@@ -100,11 +100,9 @@ def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
 
 def _model_table(metrics: Iterable[dict[str, Any]], part: str, *, bold: bool) -> str:
     rows = comparison(metrics, part)
-    best = {name: max(row[name] for row in rows) for name in list(rows[0])[2:]} if rows and bold else {}
+    best = {name: max(row[name] for row in rows) for name in list(rows[0])[1:]} if rows and bold else {}
     shown = [
-        {"model": " ".join(dict.fromkeys((row["backbone"], row["variant"])))}
-        | {name: _number(row[name], best.get(name)) for name in list(row)[2:]}
-        for row in rows
+        {"model": row["model"]} | {name: _number(row[name], best.get(name)) for name in list(row)[1:]} for row in rows
     ]
     return report.markdown_table(shown)
 

@@ -12,11 +12,10 @@ from rlmrec_core.config.training import RunSettings
 from rlmrec_core.data import DataError
 from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, fit
 from rlmrec_core.profiling import TrainCorpus
-from rlmrec_core.ranking import ModelName
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.models import load_semantic, load_split
+from tasks.models import SETTINGS, WEIGHTS, load_semantic, load_split
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
@@ -50,7 +49,11 @@ def base_alone(config: TrainConfig, recommended: str) -> TrainConfig:
     return config.model_copy(update={"variants": ("base",)})
 
 
-@task(name="train", task_run_name="train {settings.backbone} {settings.variant} {settings.seed}", **UNCACHED)
+@task(
+    name="train",
+    task_run_name="train {settings.backbone} {settings.variant} {settings.seed} {settings.model_id.settings}",
+    **UNCACHED,
+)
 def train(
     settings: RunSettings,
     store: StoreConfig,
@@ -61,7 +64,7 @@ def train(
     """User and item vectors, weights and history. A model killed in the making goes on from its last checkpoint."""
     artifacts = ArtifactStore.open(store)
     keys = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {})
-    labels = {name: getattr(settings, name) for name in ModelName._fields}
+    labels = settings.model_id._asdict()
     stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(settings), keys, labels)
 
     def write(out: ArtifactWriter) -> None:
@@ -70,7 +73,7 @@ def train(
         texts = _texts(artifacts, prepare) if family_of(settings.backbone).reads_text else None
         inputs = Inputs(load_split(artifacts, prepare), semantic, texts)
         narrator = _Narrator(settings)
-        _write(out, fit(inputs, settings, checkpoint=checkpoint, on_epoch=narrator))
+        _write(out, settings, fit(inputs, settings, checkpoint=checkpoint, on_epoch=narrator))
         narrator.finish()
 
     result = stage.run(artifacts, write, force=force)
@@ -83,19 +86,20 @@ def _texts(artifacts: ArtifactStore, prepare: ArtifactRef) -> TrainCorpus:
     return train_corpus(artifacts, ingest, prepare)
 
 
-def _write(out: ArtifactWriter, fitted: FitResult) -> None:
+def _write(out: ArtifactWriter, settings: RunSettings, fitted: FitResult) -> None:
     out.earlier_seconds = fitted.earlier_seconds
     out.table("user_vectors", vectors_table(fitted.user_vectors))
     out.table("item_vectors", vectors_table(fitted.item_vectors))
     out.table("history", fitted.history)
-    out.file("weights.safetensors", safetensors.torch.save(fitted.weights))
+    out.file(WEIGHTS, safetensors.torch.save(fitted.weights))
+    out.file(SETTINGS, settings.model_dump_json().encode())
 
 
 class _Narrator:
     """Tells how training goes: a bar, and the best validation so far."""
 
     def __init__(self, settings: RunSettings) -> None:
-        title = f"{settings.backbone} {settings.variant} {settings.seed}"
+        title = " ".join(map(str, settings.model_id))
         self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}")
         self._best, self._done, self._left = 0.0, 0, 0
 

@@ -1,5 +1,7 @@
 """Settings of the stages that learn and rank: train, evaluate and recommend."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Annotated, Any, Literal, Self, get_args
@@ -22,7 +24,8 @@ from rlmrec_core.config.registry import (
     backbone_settings,
     family_of,
 )
-from rlmrec_core.config.section import Section
+from rlmrec_core.config.section import Section, key_fields
+from rlmrec_core.model_id import ModelId
 
 AlignedName = Literal["con", "gen"]
 
@@ -50,6 +53,17 @@ class RunSettings(TrainingLoop):
     alignment: SerializeAsAny[Section] | None = Field(description="None for Base")
     weight_decay: float = Field(1e-6, ge=0, description="L2 weight lambda on the sum of squares of all parameters")
     patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
+
+    @property
+    def model_id(self) -> ModelId:
+        """Which model this is; the digest covers all that enters the key, but for the seed."""
+        fields = {name: value for name, value in key_fields(self).items() if name != "seed"}
+        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return ModelId(self.backbone, self.variant, self.seed, digest[:8])
+
+    def flat(self) -> dict[str, Any]:
+        """All settings but the seed, by dotted name."""
+        return dict(_flat(self.model_dump(mode="json", exclude={"seed"})))
 
     @property
     def reads_semantics(self) -> bool:

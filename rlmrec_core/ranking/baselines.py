@@ -1,23 +1,13 @@
 """Rankings that need no training, to be shown beside the trained ones."""
 
-from typing import NamedTuple
-
 import numpy as np
 
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.split import Split
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors
 
-
-class ModelName(NamedTuple):
-    """What a row of the metrics table is about."""
-
-    backbone: str
-    variant: str
-    seed: int
-
-
-POPULARITY = ModelName("popularity", "popularity", 0)
-SEMANTIC_ONLY = ModelName("semantic", "semantic", 0)
+POPULARITY = ModelId("popularity", "popularity", 0)
+SEMANTIC_ONLY = ModelId("semantic", "semantic", 0)
 BASELINES = (POPULARITY, SEMANTIC_ONLY)
 
 

@@ -11,21 +11,40 @@ from rlmrec_core import tables
 
 BASE = "base"
 METRICS_TESTED = ("recall", "ndcg")
-_Group = tuple[str, str, str, int]
+_Group = tuple[str, str, str, str, str, int]
+"""Backbone, variant, settings, label, metric, k."""
 
 
-def significance(metrics: pa.Table, part: str = "test") -> pa.Table:
+def significance(
+    metrics: pa.Table, part: str = "test", *, bases: Mapping[tuple[str, str, str], str | None] | None = None
+) -> pa.Table:
     """Each model's mean and standard deviation over its seeds, and a paired t-test of each variant against Base.
 
     Recall and NDCG of `part`; pairs are runs of one backbone with the same seed. p_holm corrects for all the variants
     compared at one metric and k (Holm, 1979). Fields that need two seeds, or a Base, are null without them.
+    bases: the settings of the Base to compare with, by backbone, variant and settings; the backbone's first without it.
     metrics: METRICS. Returns SIGNIFICANCE.
     """
     runs = _by_seed(metrics, part)
-    p_values = {group: _paired_p(values, runs.get((group[0], BASE, *group[2:]), {})) for group, values in runs.items()}
+    firsts: dict[str, str] = {}
+    for group in runs:
+        if group[1] == BASE:
+            firsts.setdefault(group[0], group[2])
+    chosen = {group: (bases or {}).get(group[:3], firsts.get(group[0])) for group in runs}
+    of_base = {(*group[:3], *group[4:]): values for group, values in runs.items()}
+    compared = {group: of_base.get((group[0], BASE, base or "", *group[4:]), {}) for group, base in chosen.items()}
+    p_values = {group: _paired_p(values, compared[group]) for group, values in runs.items()}
     corrected = _holm_by_metric(p_values)
     rows = [
-        (*group, *_summary(values), _gain(values, runs.get((group[0], BASE, *group[2:]), {})), p, corrected.get(group))
+        (
+            *group[:4],
+            chosen[group],
+            *group[4:],
+            *_summary(values),
+            _gain(values, compared[group]),
+            p,
+            corrected.get(group),
+        )
         for (group, values), p in zip(runs.items(), p_values.values(), strict=True)
     ]
     schema = tables.SIGNIFICANCE
@@ -49,7 +68,7 @@ def _by_seed(metrics: pa.Table, part: str) -> dict[_Group, dict[int, float]]:
     runs: dict[_Group, dict[int, float]] = {}
     for row in metrics.to_pylist():
         if row["part"] == part and row["metric"] in METRICS_TESTED:
-            group = row["backbone"], row["variant"], row["metric"], row["k"]
+            group = row["backbone"], row["variant"], row["settings"], row["label"], row["metric"], row["k"]
             runs.setdefault(group, {})[row["seed"]] = row["value"]
     return runs
 
@@ -77,6 +96,6 @@ def _paired_p(values: Mapping[int, float], base: Mapping[int, float]) -> float |
 
 def _holm_by_metric(p_values: Mapping[_Group, float | None]) -> dict[_Group, float]:
     corrected: dict[_Group, float] = {}
-    for family in {group[2:] for group in p_values}:
-        corrected |= holm({group: p for group, p in p_values.items() if p is not None and group[2:] == family})
+    for family in {group[4:] for group in p_values}:
+        corrected |= holm({group: p for group, p in p_values.items() if p is not None and group[4:] == family})
     return corrected

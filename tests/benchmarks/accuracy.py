@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
-from rlmrec_core.ranking import BASELINES, ModelName
+from rlmrec_core.ranking import BASELINES
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.models import role_of
@@ -53,14 +54,14 @@ def runs(artifacts: ArtifactStore, evaluated: Sequence[ArtifactRef], paper: str 
     return [rows[name] for name in sorted(rows, key=lambda name: name in BASELINES)]
 
 
-def _model(name: ModelName) -> str:
+def _model(name: ModelId) -> str:
     return " ".join(dict.fromkeys((name.backbone, name.variant)))
 
 
-def _measured(artifacts: ArtifactStore, ref: ArtifactRef) -> dict[ModelName, dict[str, str]]:
+def _measured(artifacts: ArtifactStore, ref: ArtifactRef) -> dict[ModelId, dict[str, str]]:
     values = {}
     for row in artifacts.table(ref, "metrics").to_pylist():
-        name = ModelName(row["backbone"], row["variant"], row["seed"])
+        name = ModelId(*(row[field] for field in ModelId._fields))
         values[name, row["part"], row["metric"], row["k"]] = row["value"]
     columns = list(product(("validation", "test"), ("recall", "ndcg")))
     names = dict.fromkeys(key[0] for key in values)
@@ -77,7 +78,7 @@ def _training(artifacts: ArtifactStore, key: str) -> dict[str, str]:
     return {"best epoch": f"{best}", "minutes": f"{artifacts.manifest(ref).run.seconds / 60:.1f}"}
 
 
-def _beside(name: ModelName, values: dict[str, str], paper: str | None) -> dict[str, str]:
+def _beside(name: ModelId, values: dict[str, str], paper: str | None) -> dict[str, str]:
     """The paper's figures, and ours in per cent of them."""
     targets = PAPER.get(paper or "", {}).get(name.backbone)
     if not targets:

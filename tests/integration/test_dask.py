@@ -66,7 +66,7 @@ def test_a_cluster_on_this_machine_writes_the_same_bytes(tmp_path):
     rlmrec(config, StoreConfig(url=str(tmp_path / "dask")))
     assert digests(tmp_path / "dask") == digests(tmp_path / "local")
     shards = {f"{stage} shard {n} of 3" for stage in ("item-profiles", "user-profiles", "embed") for n in (1, 2, 3)}
-    models = {f"train lightgcn {variant} 2023" for variant in ("base", "con", "gen")}
+    models = {" ".join(map(str, ("train", *run.model_id))) for run in config.train.runs()}
     assert {(name, "Completed") for name in shards | models} <= task_runs()
 
 

@@ -48,7 +48,8 @@ def write(path: Path, header: list[str], rows: list[Any]) -> None:
 
 
 def stages_of(config, store: StoreConfig) -> dict[str, Any]:
-    return {result.title: result for result in run_by_hand(config, store)}
+    """Each result under its title, without the digest of a model's settings."""
+    return {" ".join(result.title.split()[:4]): result for result in run_by_hand(config, store)}
 
 
 def lists_of(store: StoreConfig, results: dict[str, Any]) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from rlmrec_core.ranking import ModelName
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.tables import METRICS
 from tasks.metrics import best_model, comparison, mean_over_seeds
 
@@ -17,6 +17,7 @@ ROWS = [
 
 
 def table(rows=ROWS):
+    rows = [("p", *row[:3], "d1" if row[2] else "", f"{row[0]} {row[1]}", *row[3:]) for row in rows]
     columns = zip(*rows, strict=True)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, METRICS, strict=True)], schema=METRICS)
 
@@ -24,20 +25,21 @@ def table(rows=ROWS):
 def test_seeds_are_averaged():
     base = mean_over_seeds(table())[0]
     assert base == {
-        "backbone": "lightgcn", "variant": "base", "part": "validation", "metric": "recall", "k": 20,
+        "prepare": "p", "backbone": "lightgcn", "variant": "base", "settings": "d1", "label": "lightgcn base",
+        "part": "validation", "metric": "recall", "k": 20,
         "value": pytest.approx(0.2),
     }  # fmt: skip
 
 
 def test_one_row_for_each_model_and_one_column_for_each_metric():
     rows = comparison(mean_over_seeds(table()), "validation")
-    assert [row["variant"] for row in rows] == ["base", "con", "popularity", "semantic"]
-    assert rows[1] == {"backbone": "lightgcn", "variant": "con", "recall@20": 0.25, "recall@5": 0.9}
+    assert [row["model"].split()[-1] for row in rows] == ["base", "con", "popularity", "semantic"]
+    assert rows[1] == {"model": "lightgcn con", "recall@20": 0.25, "recall@5": 0.9}
 
 
 def test_the_best_model_is_chosen_on_validation_at_20_and_is_no_baseline():
-    assert best_model(table(), "best") == ModelName("lightgcn", "base", 2)
-    assert best_model(table(), "con") == ModelName("lightgcn", "con", 1)
+    assert best_model(table(), "best") == ModelId("lightgcn", "base", 2, "d1")
+    assert best_model(table(), "con") == ModelId("lightgcn", "con", 1, "d1")
 
 
 def test_a_variant_that_was_not_measured_is_an_error_that_names_the_others():

@@ -28,7 +28,9 @@ def copy(finished, tmp_path) -> StoreConfig:
 
 
 def computed(config, store):
-    return [result.title for result in run_by_hand(config, store) if result.status == "computed"]
+    """What was computed, without the digest of a model's settings."""
+    results = run_by_hand(config, store)
+    return [" ".join(result.title.split()[:4]) for result in results if result.status == "computed"]
 
 
 def test_a_second_run_finds_everything(copy):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from rlmrec_core.config import EvaluateConfig
-from rlmrec_core.ranking import SEMANTIC_ONLY, ModelName, evaluate, popularity, semantic_only
+from rlmrec_core.model_id import ModelId
+from rlmrec_core.ranking import SEMANTIC_ONLY, evaluate, popularity, semantic_only
 from rlmrec_core.ranking.top_k import top_k
 from rlmrec_core.tables import METRICS
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors
@@ -23,7 +24,7 @@ def value(table, **wanted):
 
 
 def test_one_row_per_model_part_metric_and_cut_off(checkerboard):
-    models = {ModelName("lightgcn", "base", 1): perfect(checkerboard)}
+    models = {ModelId("lightgcn", "base", 1): perfect(checkerboard)}
     table = evaluate(checkerboard, models, EvaluateConfig(ks=(6, 12)))
     assert table.schema.equals(METRICS)
     assert len(table) == 2 * 2 * 4 * 2

@@ -10,8 +10,8 @@ from rlmrec_core.tables import METRICS, SIGNIFICANCE
 def metrics(runs, metric="recall", part="test"):
     """runs: (backbone, variant) to the values of seeds 1, 2, ..."""
     rows = [
-        (backbone, variant, seed, part, metric, 20, value)
-        for (backbone, variant), values in runs.items()
+        ("p", backbone, variant, seed, *(settings or ["d"]), f"{backbone} {variant}", part, metric, 20, value)
+        for (backbone, variant, *settings), values in runs.items()
         for seed, value in enumerate(values, start=1)
     ]
     columns = zip(*rows, strict=True)
@@ -36,14 +36,14 @@ def test_by_hand():
 
 
 def test_holm_by_hand():
-    names = [(str(i), "con", "recall", 20) for i in range(4)]
+    names = [(str(i), "con", "d", "", "recall", 20) for i in range(4)]
     corrected = holm(dict(zip(names, [0.04, 0.01, 0.03, 0.005], strict=True)))
     assert [corrected[name] for name in names] == pytest.approx([0.06, 0.03, 0.06, 0.02])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_never_lowers_nor_reorders(values):
-    names = [(str(place), "con", "recall", 20) for place in range(len(values))]
+    names = [(str(place), "con", "d", "", "recall", 20) for place in range(len(values))]
     corrected = holm(dict(zip(names, values, strict=True)))
     pairs = sorted((p, corrected[name]) for name, p in zip(names, values, strict=True))
     assert all(p <= after <= 1 for p, after in pairs)
@@ -79,3 +79,12 @@ def test_other_parts_and_measures_are_left_out():
     runs = {("sgl", "base"): [0.1, 0.2]}
     others = pa.concat_tables([metrics(runs, "coverage"), metrics(runs, part="validation")])
     assert len(significance(others)) == 0
+
+
+def test_each_variant_is_compared_with_the_base_it_is_told():
+    runs = {("sgl", "base", "b1"): [0.1, 0.1], ("sgl", "base", "b2"): [0.2, 0.3], ("sgl", "con", "c"): [0.4, 0.5]}
+    bases = {("sgl", "con", "c"): "b2", ("sgl", "base", "b1"): "b1", ("sgl", "base", "b2"): "b2"}
+    *own, con = significance(metrics(runs), bases=bases).to_pylist()
+    assert [(row["base"], row["gain"]) for row in own] == [("b1", 0), ("b2", 0)]
+    assert (con["base"], con["gain"]) == ("b2", pytest.approx(0.9 / 0.5 - 1))
+    assert significance(metrics(runs)).to_pylist()[2]["base"] == "b1"

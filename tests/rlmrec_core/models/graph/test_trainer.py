@@ -7,9 +7,10 @@ import torch
 
 from rlmrec_core.config import EvaluateConfig, TrainConfig
 from rlmrec_core.config.registry import BackboneName
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import TrainingDiverged
 from rlmrec_core.models.graph import fit
-from rlmrec_core.ranking import ModelName, evaluate
+from rlmrec_core.ranking import evaluate
 from rlmrec_core.vectors import Vectors
 
 VARIANTS = ("base", "con", "gen")
@@ -36,7 +37,7 @@ def test_learns_the_checkerboard(checkerboard, colours, backbone, variant):
     small = {"autocf": {"n_seeds": 1, "ssl_weight": 1}}  # a hundred seeds would mask the whole board
     run = settings(variant, backbone=backbone, max_epochs=60, patience=8, batch_size=240, backbone_settings=small)
     result = fit(checkerboard, run, colours)
-    name = ModelName(backbone, variant, 7)
+    name = ModelId(backbone, variant, 7)
     table = evaluate(checkerboard, {name: Vectors(result.user_vectors, result.item_vectors)}, EvaluateConfig(ks=(12,)))
     found = {
         row["backbone"]: row["value"]
