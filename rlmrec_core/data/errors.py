@@ -34,6 +34,8 @@ class DataError(ValueError):
         `row` counts data rows from 1: a CSV's header is not one. `line` counts the lines of the file from 1; it is
         shown where it does not follow from the row. `value`: what stands there, where the problem does not quote it.
         """
+        # Names of columns may hold bytes that are no UTF-8.
+        problem, way_out = _encodable(problem), _encodable(way_out)
         shown_line = line if row is None or line not in (None, row, row + 1) else None
         parts = (
             ("", file),
@@ -46,3 +48,7 @@ class DataError(ValueError):
         error.problem, error.way_out, error.file = problem, way_out, None if file is None else str(file)
         error.row, error.line, error.column, error.value = row, line, column, value
         return error
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

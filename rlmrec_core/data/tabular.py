@@ -137,7 +137,12 @@ class TabularReader(Reader):
         rows = table.take(pc.list_parent_indices(parts))
         ids = pc.utf8_trim_whitespace(pc.list_flatten(parts))
         if self.config.item_pattern:
-            ids = pc.replace_substring_regex(ids, f"^(?:{self.config.item_pattern})$|^.*$", r"\1")
+            try:
+                ids = pc.replace_substring_regex(ids, f"^(?:{self.config.item_pattern})$|^.*$", r"\1")
+            except pa.ArrowInvalid as error:
+                raise DataError.at(
+                    f"ingest.item_pattern: {error}", "repair the expression; it needs a group"
+                ) from error
         self._note({"items of cells that were left out": pc.sum(pc.equal(ids, "")).as_py() or 0})
         rows = rows.set_column(1, INTERACTIONS.field("item_id"), ids).filter(pc.not_equal(ids, ""))
         if known is not None:

@@ -117,6 +117,16 @@ def test_columns_of_nearly_the_same_name(tmp_path: Path, header: str, message: s
     assert rows(config(tmp_path, b" user , item,text\nu1,i1,a\nu2,i2,b\n")) == GOOD
 
 
+def test_names_of_columns_that_are_no_text_are_shown(tmp_path: Path) -> None:
+    checked = check(config(tmp_path, b"us\xffer,item,text\n1,2,3\n"))
+    assert checked.error and r"the file has: item, text, us\udcffer" in checked.error
+
+
+def test_a_pattern_of_items_that_is_none(tmp_path: Path) -> None:
+    message = refusal(config(tmp_path, b"user,item,text\n1,2,3\n", item_pattern="("))
+    assert "ingest.item_pattern: " in message and "repair the expression" in message
+
+
 def test_ids_keep_their_digits_and_whole_numbers_are_one(tmp_path: Path) -> None:
     content = b"user,item,text\n007,1.0,\n 7 ,1,\n12345678901234567890123,2.50,\n1.2E+12,3,\n1,NaN,\n"
     chosen = config(tmp_path, content)

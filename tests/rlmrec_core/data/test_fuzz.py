@@ -56,6 +56,7 @@ def contents(name: str) -> st.SearchStrategy[bytes]:
     ("reader", "names", "more"),
     [
         ("tabular", ("interactions.csv", "items.csv"), {"columns": COLUMNS}),
+        ("tabular", ("interactions.csv", "items.csv"), {"columns": COLUMNS, "escape": "\\", "header": True}),
         ("tabular", ("interactions.jsonl", "items.jsonl"), {"columns": COLUMNS}),
         ("movielens", ("ratings.csv", "movies.csv", "tags.csv"), {}),
         ("movielens", ("ratings.dat", "movies.dat"), {}),
