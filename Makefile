@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm clean
+.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm fuzz-llm clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -49,6 +49,9 @@ bench-ingest: .venv/installed  ## Read and prepare 2 and 22 million generated re
 
 bench-llm: .venv/installed-dev  ## Measure the model client against a server of its own: throughput and memory
 	$(BIN)/python -m tests.benchmarks.llm $(ARGS)
+
+fuzz-llm: .venv/installed-dev  ## Throw a million malformed bodies at the model client
+	$(BIN)/python -m tests.benchmarks.fuzz_llm $(ARGS)
 
 clean:  ## Remove the environment, caches and Prefect's state; artifacts stay
 	rm -rf .venv .rlmrec .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -12,6 +12,7 @@ import numpy as np
 
 from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
+from rlmrec_core.llm.answers import read_json, shown
 from rlmrec_core.llm.budget import Budget, UsageStats
 from rlmrec_core.llm.client import LlmClient, open_client
 from rlmrec_core.llm.errors import BrokenAnswer, ContextTooLong, RequestFailed, RequestRejected
@@ -153,12 +154,14 @@ def read_embeddings(raw: bytes, n: int) -> Vectors:
     Raises BrokenAnswer unless the indices are exactly 0 .. n - 1 and all vectors are finite, not zero and of one size.
     """
     try:
-        data = json.loads(raw)["data"]
+        data = read_json(raw)["data"]
         ordered = sorted(data, key=lambda one: one["index"])
         indices = [one["index"] for one in ordered]
         vectors = np.array([one["embedding"] for one in ordered], np.float32)
-    except (ValueError, LookupError, TypeError) as error:
-        raise BrokenAnswer(f"no embeddings of one size in the body, which begins {raw[:80]!r}") from error
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        if isinstance(error, BrokenAnswer):
+            raise
+        raise BrokenAnswer(f"no embeddings of one size in the body, which begins {shown(raw)}") from error
     if indices != list(range(n)) or vectors.ndim != 2:
         raise BrokenAnswer(f"embeddings with indices {indices[:5]}..., expected exactly 0 to {n - 1}")
     if not np.isfinite(vectors).all() or not np.linalg.norm(vectors, axis=1).all():

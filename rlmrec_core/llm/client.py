@@ -82,10 +82,15 @@ async def open_client(
                     opened.capabilities(server.name), Capabilities.of(config.server, config.reasoning)
                 )
                 limiter = RateLimiter(config.concurrency, config.deadline_seconds, at_once)
-                yield LlmClient(
+                client = LlmClient(
                     server, opened, limiter, budget, config.deadline_seconds, stats, config.reasoning != "off"
                 )
+                try:
+                    yield client
+                finally:
+                    await client.close()
         finally:
+            opened.writes.close()  # what is still to be noted counts, too
             stats.ledger = opened.account(account)
 
 
@@ -132,6 +137,13 @@ class LlmClient:
         answer: Answer = await asyncio.shield(self._under_way[request.key])
         return answer
 
+    async def close(self) -> None:
+        """End what is still under way; the ledger notes what may have been billed."""
+        tasks = [*self._under_way.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _known(self, request: Request, read: "Read[Answer]") -> Answer | None:
         """The answer in the ledger; a broken one counts for nothing."""
         outcome, reason = self.ledger.outcome(request.key) or (None, None)
@@ -173,7 +185,8 @@ class LlmClient:
         verdict = self.server.verdict(error)
         if isinstance(error, Refused) and error.refusal.status == 403 and isinstance(verdict, RunStopped):
             self._forbidden += 1
-            if self._served_at and self._forbidden < _FORBIDDEN:
+            served = self._served_at or self.stats.counts["cache hits"]
+            if served and self._forbidden < _FORBIDDEN:
                 return RequestFailed(f"the server refused this request alone: {error}")
         if isinstance(verdict, RunStopped):
             self._stop = self._stop or verdict
