@@ -29,6 +29,7 @@ _MOST_TEXTS = 100  # reviews of one item, or items of one person, that are read 
 _LEAD = 3  # sentences taken from the start of a description
 _SENTENCES = 4  # review or profile sentences in one profile at most
 _VALUES = 8  # values named per attribute
+_WORD_CHARACTERS = 15  # of one word on average at most: what is longer is no prose, or has no blanks
 _THEMES = 16  # terms named per person
 _BORNE_OUT = 0.2  # cosine from which one sentence bears out another
 
@@ -108,10 +109,11 @@ def _ok(source: ItemSource | UserSource, text: str, reasoning: str) -> ProfileRo
 
 
 class _Budget:
-    """Collects sentences until the words are used up."""
+    """Collects sentences until the words, or the characters that so many words may have, are used up."""
 
     def __init__(self, words: int) -> None:
         self.left = words
+        self._characters = words * _WORD_CHARACTERS
         self._parts: list[str] = []
 
     def add(self, sentences: Sequence[str]) -> int:
@@ -119,9 +121,10 @@ class _Budget:
         taken = 0
         for sentence in sentences:
             words = sentence.split()
-            if len(words) > self.left and self._parts:
+            if (len(words) > self.left or len(sentence) > self._characters) and self._parts:
                 continue
-            self._parts.append(" ".join(words[: self.left]))
+            self._parts.append(" ".join(words[: self.left])[: self._characters])
+            self._characters -= len(self._parts[-1])
             self.left -= min(len(words), self.left)
             taken += 1
         return taken

@@ -9,12 +9,14 @@ Every line of the table is measured in a process of its own. The files of 22 mil
 import argparse
 import ast
 import gzip
+import importlib.util
 import json
 import platform
 import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,12 +29,14 @@ import numpy.typing as npt
 import pandas as pd
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 from prefect import State
 
 from rlmrec_core import data
 from rlmrec_core.config import IngestConfig, PrepareConfig
 from rlmrec_core.data.kcore import k_core
 from storage import ArtifactStore, StoreConfig
+from storage.writer import ArtifactWriter
 from tasks.ingest import ingest
 from tasks.prepare import prepare
 from tasks.stage import StageResult
@@ -58,6 +62,42 @@ def reader(folder: Path) -> Figures:
         tables = data.ingest(_settings(folder)).tables
         table = pa.Table.from_batches(tables["interactions"][1])
     return figures | {"rows": table.num_rows}
+
+
+def to_parquet(file: Path) -> Figures:
+    """Our reader, from a file of reviews to a Parquet file."""
+    settings = IngestConfig(
+        reader="amazon-2014", path=str(file.parent), interactions_file=file.name, items_file="no such file"
+    )
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, timed() as figures:
+        schema, batches = data.ingest(settings).tables["interactions"]
+        rows = ArtifactWriter(Path(folder)).batches("interactions", schema, batches)
+    return figures | {"rows": rows}
+
+
+def polars_to_parquet(file: Path) -> Figures:
+    """The same fields by polars, which checks nothing."""
+    import polars as pl
+
+    types = dict(zip(FIELDS, (pl.String, pl.String, pl.Float64, pl.Int64, pl.String), strict=True))
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, timed() as figures:
+        rows = Path(folder) / "rows.parquet"
+        pl.scan_ndjson(file, schema=types).select(FIELDS).sink_parquet(rows, compression="zstd", row_group_size=65_536)
+        figures["rows"] = pq.read_metadata(rows).num_rows
+    return figures
+
+
+def duckdb_to_parquet(file: Path) -> Figures:
+    """The same fields by DuckDB, which checks nothing."""
+    import duckdb
+
+    types = dict(zip(FIELDS, ("VARCHAR", "VARCHAR", "DOUBLE", "BIGINT", "VARCHAR"), strict=True))
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, timed() as figures:
+        rows = Path(folder) / "rows.parquet"
+        read = f"SELECT * FROM read_json('{file}', format='newline_delimited', columns={types})"
+        duckdb.sql(f"COPY ({read}) TO '{rows}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)")
+        figures["rows"] = pq.read_metadata(rows).num_rows
+    return figures
 
 
 def both_stages(folder: Path) -> Figures:
@@ -128,6 +168,7 @@ def run(work: Path, small: int, large: int, keep: bool) -> None:
     _measured("our reader, JSON lines", "reader", json_lines, against=plain)
     literal = _measured("ast.literal_eval line by line into pandas", "literal", literals)
     _measured("our reader, Python literals", "reader", literals, against=literal)
+    _side_by_side(json_lines)
     few = _measured("ingest + prepare", "stages", json_lines)
     _write(many, large, "json")
     _measured("ingest + prepare", "stages", many, linear_from=few)
@@ -138,10 +179,26 @@ def run(work: Path, small: int, large: int, keep: bool) -> None:
         shutil.rmtree(work)
 
 
+def _side_by_side(folder: Path) -> None:
+    """From reviews to Parquet: ours, and those of polars and DuckDB that are installed, three rounds in turn."""
+    packed, plain = folder / REVIEWS, folder / REVIEWS.removesuffix(".gz")
+    with gzip.open(packed) as source, plain.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    for what, file in (("gzip", packed), ("JSON lines", plain)):
+        for _ in range(3):
+            for who, measure in (("ours", "parquet"), ("polars", "parquet-polars"), ("duckdb", "parquet-duckdb")):
+                if who == "ours" or importlib.util.find_spec(who):
+                    _measured(f"{what} to Parquet, {who}", measure, file)
+    plain.unlink()
+
+
 MEASURES: dict[str, Callable[[str], Figures]] = {
     "json": lambda folder: line_by_line(Path(folder), json.loads),
     "literal": lambda folder: line_by_line(Path(folder), ast.literal_eval),
     "reader": lambda folder: reader(Path(folder)),
+    "parquet": lambda file: to_parquet(Path(file)),
+    "parquet-polars": lambda file: polars_to_parquet(Path(file)),
+    "parquet-duckdb": lambda file: duckdb_to_parquet(Path(file)),
     "stages": lambda folder: both_stages(Path(folder)),
     "core-pandas": lambda n: core_of_frame(int(n)),
     "core": lambda n: core(int(n)),

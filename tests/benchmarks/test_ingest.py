@@ -17,6 +17,14 @@ def test_both_readers_read_every_line(tmp_path: Path, plain: str, notation: amaz
     assert MEASURES[plain](str(tmp_path))["rows"] == MEASURES["reader"](str(tmp_path))["rows"] == N
 
 
+@pytest.mark.parametrize("measure", ["parquet", "parquet-polars", "parquet-duckdb"])
+def test_whoever_writes_parquet_reads_every_line(tmp_path: Path, measure: str) -> None:
+    if "-" in measure:
+        pytest.importorskip(measure.partition("-")[2])
+    amazon_files.write(tmp_path, N)
+    assert MEASURES[measure](str(tmp_path / "reviews_Books.json.gz"))["rows"] == N
+
+
 def test_the_stages_keep_a_core(tmp_path: Path) -> None:
     amazon_files.write(tmp_path, N)
     figures = MEASURES["stages"](str(tmp_path))

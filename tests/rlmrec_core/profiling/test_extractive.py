@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from rlmrec_core.profiling import extractive
 from rlmrec_core.profiling.extractive import extract_items, extract_users
 from rlmrec_core.profiling.sentences import centrality, fit_tfidf, select, split_sentences, split_statements, support
 
@@ -88,6 +89,13 @@ def test_values_that_list_several_things_are_shared_one_by_one(build):
     items = [("i0", "A", None, [("genres", "Crime, Drama")]), ("i1", "B", None, [("genres", "Comedy, Crime")])]
     rows = list(extract_users(build(edges=edges, items=items), [None, None], max_words=60, seed=0))
     assert rows[0].summarization == "genres: Crime."
+
+
+def test_a_word_without_end_does_not_fill_a_profile():
+    budget = extractive._Budget(20)
+    assert budget.add(["x" * 40_000, "a short sentence"]) == 1 and len(budget.text) == 300
+    budget = extractive._Budget(20)
+    assert budget.add(["a short sentence", "x" * 40_000, "and another"]) == 2
 
 
 def test_words_are_whole_words_and_not_parts_of_contractions():
