@@ -22,7 +22,9 @@ def prepare(
     stage = Stage("prepare", VERSION, ("split",), key_fields(config), {"ingest": ingest.key})
 
     def write(out: ArtifactWriter) -> None:
-        tables = data.prepare(artifacts.dataset(ingest, "interactions"), artifacts.dataset(ingest, "items"), config)
+        tables = data.prepare(
+            artifacts.dataset(ingest, "interactions"), artifacts.dataset(ingest, "items"), config, to_learn=True
+        )
         for name, (schema, batches) in tables.items():
             out.batches(name, schema, batches)
 

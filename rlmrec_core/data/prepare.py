@@ -37,19 +37,21 @@ _BATCH = 16_384
 _CARRIED = ["rating", "timestamp", "review"]
 
 
-def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig) -> Tables:
+def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig, *, to_learn: bool = False) -> Tables:
     """split, cold_start, user_index, item_index, filter_report, statistics, histograms: see `rlmrec_core.tables`.
 
     interactions, items: what `ingest` wrote. Of duplicates of a (user, item) the latest is kept. Ready-made parts are
     otherwise kept as they are. Codes are dense, in the order of the ids: as numbers if all are integers, else as text.
     The rows of split keep the order of the interactions: reviews are joined as a stream and never held all at once,
     so split is to be drained before statistics and histograms, which tell of the reviews' length.
-    Raises DataError if no interaction is left, or if the chosen split cannot be made.
+    Raises DataError if no interaction is left, or if the chosen split cannot be made; with to_learn, also if a model
+    could learn and recommend nothing from it, as from a single user.
     """
     coded = code_interactions(interactions)
     log = FilterLog()
     chosen, cold, repairs = _chosen(coded, TextLengths(interactions, items, coded.item_ids), config, log)
-    _check_learnable(chosen, coded)
+    if to_learn:
+        _check_learnable(chosen, coded)
     user, user_index = _numbered(chosen.user, coded.user_ids, USER_INDEX)
     item, item_index = _numbered(chosen.item, coded.item_ids, ITEM_INDEX)
     edges = replace(chosen, user=user, item=item)
