@@ -43,7 +43,7 @@ def shown(body: bytes | str) -> str:
 
 def clean(text: str) -> str:
     """Text that can be encoded: a lone half of a surrogate pair becomes the replacement character."""
-    return _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _integer(digits: str) -> int | float:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.llm.errors import NothingUsable
 from rlmrec_core.llm.request import sha256_of
 from rlmrec_core.profiling.corpus import SplitLeakage, TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items, extract_users, item_extractor, user_extractor
@@ -103,6 +104,7 @@ def profile_users(
 
     Raises:
         SplitLeakage: The item profiles were written from another split.
+        NothingUsable: No item has a profile, so that a model server would be asked for nothing.
     """
     summaries, ids = summarizations(item_profiles, corpus), place.shard.of(corpus.n_users)
     if config.generator == "imported":
@@ -111,6 +113,11 @@ def profile_users(
         options = {"max_words": config.max_words, "seed": config.seed}
         rows = _completed(place.joined, ids, lambda missing: extract_users(corpus, summaries, missing, **options))
     else:
+        if len(summaries) and not any(summaries):
+            raise NothingUsable(
+                "no item has a profile, so users are not asked about: see why in the report of the item profiles, "
+                "and run again once they are there"
+            )
         job = _user_job(corpus, summaries, config, place.ledger, place.account, previous, place.shard)
         return ProfileResult(job.rows(), corpus.split_hash, len(ids), place.progress, job.report)
     return ProfileResult(_chunked(rows), corpus.split_hash, len(ids), place.progress)

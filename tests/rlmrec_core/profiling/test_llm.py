@@ -6,7 +6,7 @@ import pytest
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
 from rlmrec_core.config.text import MissingSetting
-from rlmrec_core.llm.errors import ServerRefused
+from rlmrec_core.llm.errors import NothingUsable, ServerRefused
 from rlmrec_core.profiling import profile_items, profile_users
 from rlmrec_core.shard import Workplace
 from tests.fake_llm import FakeLLM
@@ -69,6 +69,16 @@ def test_users_are_asked_about_from_item_profiles(run, corpus):
     shown = json.dumps(server.requests)
     assert row(items)["summarization"] in shown and "CANARY-VALIDATION" not in shown and "CANARY-TEST" not in shown
     assert "CANARY-UNSEEN" not in shown
+
+
+def test_users_are_not_asked_about_when_no_item_has_a_profile(run, corpus):
+    with FakeLLM(lambda n, body: error(400, "invalid")) as server:
+        items = run(server)
+        asked = server.n_requests
+        config = ProfileConfig(generator="llm", domain="books", llm=LlmConfig(model="m", base_url=server.url))
+        with pytest.raises(NothingUsable, match="no item has a profile"):
+            profile_users(corpus, items.table, config, Workplace(run.ledger))
+    assert server.n_requests == asked
 
 
 def test_equal_prompts_are_sent_once(build, monkeypatch, tmp_path):
