@@ -109,6 +109,24 @@ def plan(
         console.print("no profile is written by a model server: nothing costs anything")
 
 
+@app.command()
+def check(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")] = False,
+) -> None:
+    """Show everything that is wrong with the raw data at once; exit status 1 if a run would not take it."""
+    chosen = settings(config, dataset, data, set_ or [])
+    from flows.check import check_data
+
+    if not check_data(chosen, console, as_json=json_):
+        raise typer.Exit(1)
+
+
 def settings(file: Path | None, dataset: str | None, data: Path | None, assignments: list[str]) -> PipelineConfig:
     overrides: dict[str, Any] = reduce(_with, map(_assignment, assignments), {})
     if data:

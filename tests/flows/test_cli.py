@@ -1,5 +1,6 @@
 """The command line, short of starting anything."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -107,6 +108,19 @@ def test_what_nobody_foresaw_is_one_line_and_its_traceback_in_a_file(tmp_path, m
     status, output = invoke("artifacts", "gc", "--store", tmp_path)
     assert status == 1 and output.startswith("error: unexpected ZeroDivisionError: division by zero\n")
     assert "Traceback" in (tmp_path / "logs" / "command.log").read_text() and "Traceback" not in output
+
+
+def test_a_check_shows_every_fault_of_a_shop_at_once(tmp_path):
+    orders = [f"c{user},s{item},2024-01-02T00:00:00" for user in range(30) for item in range(10)]
+    orders += ["c1,,2024-01-02T00:00:00", "c2,s3,soon"]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,when", *orders]) + "\n")
+    (tmp_path / "items.csv").write_text("item_id,name\n" + "".join(f"s{item},Thing {item}\n" for item in range(10)))
+    given = ["--dataset", "tabular", "--data", tmp_path, "--set", "ingest.columns.timestamp=when"]
+    _, output = invoke("check", *given, "--json")
+    found = {(fault["file"], fault["column"], fault["value"]) for fault in json.loads(output)["faults"]}
+    assert ("interactions.csv", "when", "soon") in found and ("interactions.csv", "item_id", "") in found
+    _, output = invoke("check", *given)
+    assert "soon" in output and "way out" in output and "Traceback" not in output
 
 
 @pytest.fixture
