@@ -44,6 +44,6 @@ def best_model(metrics: pa.Table, variant: str, trained: Sequence[ModelId] = ())
     scores = {name: value for name, value in measured.items() if name not in BASELINES} or dict.fromkeys(trained, 0.0)
     candidates = [name for name in scores if variant in ("best", name.variant)]
     if not candidates:
-        trained = ", ".join(sorted({name.variant for name in scores})) or "none"
-        raise LookupError(f"no model of variant {variant!r} was measured (there are: {trained}); train it first")
+        variants = ", ".join(sorted({name.variant for name in scores})) or "none"
+        raise LookupError(f"no model of variant {variant!r} was measured (there are: {variants}); train it first")
     return max(candidates, key=lambda name: scores[name])
