@@ -29,7 +29,7 @@ class Results:
         """Test metrics, mean over seeds: a row for each model."""
         metrics = pd.DataFrame(self.run["metrics"]).query("part == 'test'")
         metrics["metric"] = metrics["metric"] + "@" + metrics["k"].astype(str)
-        return metrics.pivot_table(index="label", columns="metric", values="value")
+        return metrics.pivot_table(index=["label", "backbone", "variant"], columns="metric", values="value")
 
     def lists(self) -> pd.DataFrame:
         """Every user's list, best first, with the items' titles."""
