@@ -68,6 +68,9 @@ class Home:
                 "DO_NOT_TRACK": "1",
                 "PREFECT_SERVER_UI_V2_ENABLED": "false",
                 "PREFECT_WORKER_QUERY_SECONDS": "1",
+                # What the library warns of goes to the run's page, and to `rlmrec run`.
+                "PREFECT_LOGGING_EXTRA_LOGGERS": "rlmrec_core",
+                "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
                 # A busy machine is slow, not broken: without these, requests fail after ten seconds.
                 "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
                 "PREFECT_SERVER_DATABASE_TIMEOUT": "60",

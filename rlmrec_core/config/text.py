@@ -104,6 +104,11 @@ class LlmConfig(Section):
     batch_poll_seconds: Annotated[float, NOT_IN_KEY] = Field(
         30.0, gt=0, description="mode batch: time between two looks, in seconds"
     )
+    open_batches: Annotated[Literal["wait", "abandon"], NOT_IN_KEY] = Field(
+        "wait",
+        description="What to do about batches that earlier runs left open, in either mode: wait for their answers, or "
+        "abandon them, so that their requests are asked anew and may be billed twice",
+    )
 
     def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
         """These settings with model and address taken from the environment where they are left open.

@@ -241,3 +241,54 @@ def _told(value: Any, depth: int, under: str = "message") -> Iterator[tuple[str,
                         yield "param", part[:_SHORT]
             elif key in _TELLING or isinstance(one, (dict, list)):
                 yield from _told(one, depth + 1, key if key in _TELLING else "")
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One line of a batch's results.
+
+    Attributes:
+        key: Our name for the request.
+        body: The raw answer, as the same request would have brought it online; None if there is none.
+        refusal: What the server says instead; None where there is an answer.
+    """
+
+    key: str
+    body: bytes | None
+    refusal: Refusal | None = None
+
+    @classmethod
+    def read(cls, line: bytes) -> "BatchRow":
+        """A line; what it holds as JSON inside a text is read too. Raises BrokenAnswer and nothing else."""
+        row = _mapping(read_json(line))
+        if not isinstance(key := row.get("custom_id"), str):
+            raise BrokenAnswer(f"no custom_id in the line, which begins {shown(line)}")
+        told = _inner(row.get("response"))
+        response = _mapping(told)
+        body, status = _inner(response.get("body")), _status(response.get("status_code"))
+        if status == 200 or (status is None and _mapping(body).get("choices")):
+            try:
+                raw = json.dumps(body, ensure_ascii=False).encode()
+            except (ValueError, RecursionError):
+                raise BrokenAnswer(f"no answer in the line, which begins {shown(line)}") from None
+            refusal = Refusal.in_answer(raw)
+            return cls(key, None if refusal else raw, refusal)
+        words = [row.get("error"), body, told if isinstance(told, str) else None]
+        return cls(key, None, Refusal.of(status or 0, words))
+
+
+def _inner(value: Any) -> Any:
+    """A value, or what a text of JSON holds that stands in its place."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return read_json(value)
+        except BrokenAnswer:
+            return value
+    return value
+
+
+def _status(value: Any) -> int | None:
+    """An HTTP status, also one written as text."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 8:
+        value = int(value)
+    return _count(value)

@@ -1,49 +1,60 @@
 """The batch client: the same requests under the same keys, handed in as files, answered within a day at half the price.
 
 A batch is claimed in the ledger, submitted under a name of its own, waited for and read, whatever process does which:
-after a crash it is found again by that name before anything is submitted a second time.
+after a crash, or a creation of which nothing was heard, it is found again before anything is submitted a second time.
+Every state has a way out; `batch_ledger` lists them.
 """
 
 import asyncio
+import itertools
 import json
 import logging
+import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-import openai
-from openai.types import Batch
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from typing import TypeVar
 
 from rlmrec_core.config.text import LlmConfig
-from rlmrec_core.llm.answers import Refusal, Usage
-from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch
+from rlmrec_core.llm.answers import BatchRow, Refusal, Usage
+from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch, RowState
+from rlmrec_core.llm.batch_server import BatchServer, RemoteBatch, has_no, lacks_batches, worth_waiting
+from rlmrec_core.llm.budget import Budget, Cost
 from rlmrec_core.llm.client import LlmClient
 from rlmrec_core.llm.errors import (
     FAULTS,
     BrokenAnswer,
     BudgetReached,
     ContextTooLong,
+    NotSent,
+    Refused,
     RequestDeclined,
     RequestFailed,
+    RunStopped,
     ServerRefused,
-    is_too_long,
-    is_transient,
 )
 from rlmrec_core.llm.request import PATHS, Request, canonical_json
 
 Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
-_MARK = "rlmrec"  # the metadata entry that holds a batch's name
-_TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 _MOST_BYTES = 190_000_000  # of one file; the limit is 200 MB
 _MOST_BATCHES = 3  # that one request is put into in one run
 _SENT = {"response_format": {}, "max_completion_tokens": 0, "temperature": 0}  # what a refusal may complain of
-_backoff = wait_exponential_jitter(multiplier=0.5, max=60.0)
+_LISTED_SECONDS = 900.0  # after which a batch that no list shows was not begun
+_LOOKS, _LOOKS_SECONDS = 30, 10.0  # at the list in one run: so many, but for so long at least
+_MISSES = 4  # looks for a batch or a file after which it is not there
+_CREATIONS = 4  # attempts to begin a batch that the server says it did not begin
+_LASTS = 26 * 3600.0  # seconds after which a batch should have ended long ago
+_TELL = 600.0  # seconds between two lines about a batch that is waited for
+_WAY_OUT = (
+    'To ask its requests anew instead, which may be billed twice, run again with llm.open_batches = "abandon" '
+    "(in the section of the profiles)"
+)
+_ODD_LINE_ENDS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"}
 
 
 class BatchClient:
@@ -55,9 +66,12 @@ class BatchClient:
 
     def __init__(self, client: LlmClient, config: LlmConfig) -> None:
         """client: An open client, whose ledger, budget, server and statistics are used. config: Resolved settings."""
-        self.server, self.ledger, self.budget, self.stats = client.server, client.ledger, client.budget, client.stats
+        self.server, self.ledger, self.stats = client.server, client.ledger, client.stats
+        # At the batch price also where a run that asks one by one reads an earlier run's batch.
+        self.budget = Budget.of(config.model_copy(update={"mode": "batch"}), client.budget.account)
         self._most_requests, self._poll_seconds = config.batch_requests, config.batch_poll_seconds
-        self._batches = BatchLedger(self.ledger)
+        self._abandon = config.open_batches == "abandon"
+        self._remote, self._batches = BatchServer(self.server), BatchLedger(self.ledger)
         self._collected: dict[str, Request] = {}
         self._tried: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
@@ -110,7 +124,12 @@ class BatchClient:
     def _line(self, request: Request) -> str:
         body = self.server.capabilities.spell(request.body)
         url = f"/v1{PATHS[request.endpoint]}"
-        return canonical_json({"custom_id": request.key, "method": "POST", "url": url, "body": body}) + "\n"
+        line = canonical_json({"custom_id": request.key, "method": "POST", "url": url, "body": body})
+        for character, escape in _ODD_LINE_ENDS.items():  # some servers end a line there
+            line = line.replace(character, escape)
+        return line + "\n"
+
+    # Submitting
 
     async def submit(self) -> None:
         """Have what was collected answered, as far as nobody else does; returns when all open batches have ended.
@@ -118,8 +137,8 @@ class BatchClient:
         Raises BudgetReached or ServerRefused.
         """
         await self.resume()
-        name = uuid.uuid4().hex
-        priced = [(request, self.budget.reserved_usd(request)) for request in self._collected.values()]
+        name, thoughts = uuid.uuid4().hex, self.server.capabilities.thoughts
+        priced = [(request, self.budget.reserved_usd(request, thoughts)) for request in self._collected.values()]
         claimed, short = await self._batches.claim(name, self.server.name, self.budget.account, priced, self.budget.usd)
         if not claimed and short:
             raise BudgetReached(
@@ -127,20 +146,19 @@ class BatchClient:
                 "paid for is kept; raise budget_usd and run again"
             )
         if not claimed:
-            await asyncio.sleep(self._poll_seconds)  # another process has them all
+            _log.warning("all %d requests are in batches of another process: waiting for it", len(self._collected))
+            await asyncio.sleep(self._poll_seconds)
             return
         self._tried.update(claimed)
         self.stats.counts["batched requests"] += len(claimed)
-        await self._finish(OpenBatch(name, await self._submitted(name, self._only(name, claimed))))
-
-    async def resume(self) -> None:
-        """Finish the batches that earlier runs, or other processes, have left open."""
-        for batch in await self._batches.open(self.server.name):
-            remote_id = batch.remote_id or await self._found(batch.name)
-            if remote_id is None:
-                await self._batches.close(batch.name, "its process ended before it was submitted")
-            else:
-                await self._finish(OpenBatch(batch.name, remote_id))
+        file = self._only(name, claimed)
+        try:
+            batch = await self._submitted(name, file)
+        finally:
+            file.unlink(missing_ok=True)
+        remote = await self._finish(batch)
+        if remote and remote.status == "failed":
+            self._understand(remote)
 
     def _only(self, name: str, claimed: set[str]) -> Path:
         """The collected file without the requests that were not claimed."""
@@ -153,124 +171,247 @@ class BatchClient:
     def _spool(self) -> Path:
         return self._folder / f"collected-{self.ledger.owner}.jsonl"
 
-    async def _submitted(self, name: str, file: Path) -> str:
-        """Upload a file and begin its batch; found by its name if an earlier attempt began it unheard."""
+    async def _submitted(self, name: str, file: Path) -> OpenBatch:
+        """Upload a file and begin its batch."""
+        try:
+            file_id = await self._remote.upload(file)
+            for attempt in range(_CREATIONS):
+                batch = await self._batches.now(name, "creating", file_id=file_id)
+                try:
+                    remote_id = (await self._remote.create(name, file_id)).id
+                    return await self._batches.now(name, "submitted", remote_id=remote_id)
+                except FAULTS as error:
+                    if not _may_have_begun(error) and not worth_waiting(error):
+                        raise
+                    if _may_have_begun(error) and (found := await self._listed(batch, patient=not _is_busy(error))):
+                        return found
+                    if attempt + 1 == _CREATIONS:
+                        raise
+                    await asyncio.sleep(min(2.0**attempt, self._poll_seconds))
+            raise AssertionError("the last attempt either returns or raises")
+        except FAULTS as error:
+            await self._batches.close(name, f"it was not begun: {error}")
+            raise self._stopped_by(error, "begin a batch") from None
 
-        async def begin() -> str:
-            if found := await self._found(name):
-                return found
-            client = self.server.client
-            with file.open("rb") as content:
-                uploaded = await client.files.create(file=(file.name, content), purpose="batch")
-            made = await client.batches.create(
-                input_file_id=uploaded.id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={_MARK: name},
-            )
-            return made.id
+    async def _listed(self, batch: OpenBatch, *, patient: bool = True) -> OpenBatch | None:
+        """A batch of whose creation nothing was heard, if the server lists it; None if it counts as not begun.
 
-        remote_id = await self._patiently(begin)
-        await self._batches.submitted(name, remote_id)
-        file.unlink()
-        return remote_id
+        Raises ServerRefused while that cannot be known.
+        """
+        until = time.monotonic() + _LOOKS_SECONDS
+        for look in itertools.count(1):
+            try:
+                remote_id, listed = await self._remote.find(batch.name, batch.file_id), True
+            except FAULTS as error:
+                remote_id, listed = None, isinstance(error, Refused) and lacks_batches(error)
+            if remote_id:
+                return await self._batches.now(batch.name, "submitted", remote_id=remote_id)
+            if listed and (time.time() - batch.since > _LISTED_SECONDS or (not patient and look == _MISSES)):
+                return None
+            if look >= _LOOKS and time.monotonic() >= until:
+                break
+            if look == 2:
+                _log.warning("no word on whether a batch of %d requests was begun: looking for it", batch.requests)
+            await asyncio.sleep(self._poll_seconds)
+        raise ServerRefused(
+            f"the server did not say whether it began the batch {batch.name} of {batch.requests} requests, and does "
+            f"not list it: nothing is asked twice. Run again: it is looked for until {_clock(batch.since)}, and then "
+            f"counts as not begun. {_WAY_OUT}"
+        )
 
-    async def _found(self, name: str) -> str | None:
-        async def look() -> str | None:
-            async for batch in self.server.client.batches.list(limit=100):
-                if (batch.metadata or {}).get(_MARK) == name:
-                    return batch.id
+    # Waiting and reading
+
+    async def resume(self) -> None:
+        """Finish the batches that earlier runs, or other processes, have left open.
+
+        Raises ServerRefused, with the way out, where one of them stands in the way.
+        """
+        abandon, self._abandon = self._abandon, False
+        for batch in await self._batches.open(self.server.name):
+            try:
+                await (self._abandoned(batch) if abandon else self._resumed(batch))
+            except FAULTS as error:
+                stopped = self._stopped_by(error, f"read the batch {batch.remote_id or batch.name}")
+                raise ServerRefused(f"{stopped}. It holds {batch.requests} requests. {_WAY_OUT}") from None
+
+    async def _resumed(self, batch: OpenBatch) -> None:
+        if batch.remote_id is None and batch.state == "claimed":
+            await self._batches.close(batch.name, "its process ended before it was submitted")
+            return
+        found = batch if batch.remote_id else await self._listed(batch)
+        if found is None:
+            await self._batches.close(batch.name, "no list shows it: it was not begun", lost=True)
+            return
+        remote = await self._finish(found, resumed=True)
+        if remote and remote.status == "failed":
+            _log.warning("the batch %s of an earlier run failed: %s", remote.id, remote.errors)
+
+    async def _abandoned(self, batch: OpenBatch) -> None:
+        """Give a batch up, unless it has ended and can be read."""
+        try:
+            remote = await self._remote.retrieve(batch.remote_id) if batch.remote_id else None
+            if remote and remote.ended:
+                await self._finish(batch)
+            elif remote:
+                await self._remote.cancel(remote.id)
+        except (*FAULTS, RunStopped) as error:
+            _log.warning("the batch %s could not be cancelled: %s", batch.remote_id, error)
+        left = await self._batches.close(batch.name, "abandoned", lost=batch.state != "claimed")
+        if left:
+            _log.warning("abandoned a batch: %d requests are asked anew, and may be billed twice", len(left))
+
+    async def _finish(self, batch: OpenBatch, *, resumed: bool = False) -> RemoteBatch | None:
+        """Wait for a batch to end, and read what came of it. None if there was nothing to be read."""
+        try:
+            remote = await self._ended(batch, resumed=resumed)
+        except Refused as error:
+            if not has_no(error):
+                raise
+            await self._gone(batch, f"the server does not know the batch {batch.remote_id} any more ({error})")
             return None
-
-        return await self._patiently(look)
-
-    async def _finish(self, batch: OpenBatch) -> None:
-        """Wait for a batch to end, and read what came of it."""
-        remote = await self._ended(str(batch.remote_id))
-        for file_id in (remote.output_file_id, remote.error_file_id):
-            async for row in self._rows(file_id):
-                await self._read(batch.name, row)
-        left = await self._batches.close(batch.name, f"the batch ended {remote.status}")
+        if remote is None:
+            return None  # another process has abandoned it
+        vanished, unread = None, 0
+        for file_id in remote.files:
+            try:
+                rows = await self._still(partial(self._remote.rows, file_id))
+            except Refused as error:
+                if not has_no(error):
+                    raise
+                vanished = f"the results of the batch {remote.id} are not on the server any more ({error})"
+                continue
+            for row in rows:
+                await asyncio.sleep(0)
+                unread += row is None
+                if row is not None:
+                    await self._read(batch.name, row)
+        if unread:
+            self.stats.faults["batch row unreadable"] += unread
+        if vanished:
+            await self._gone(batch, vanished)
+            return None
+        # A line that cannot be read was billed, whosever it is.
+        left = await self._batches.close(batch.name, f"the batch ended {remote.status}", lost=unread > 0)
         self._reasons.update(dict.fromkeys(left, f"left without an answer by a batch that ended {remote.status}"))
         self.stats.counts["batches"] += 1
         if left:
             self.stats.faults[f"batch row missing ({remote.status})"] += len(left)
-        if remote.status == "failed":
-            self._understand(remote)
+        return remote
 
-    async def _ended(self, remote_id: str) -> Batch:
+    async def _ended(self, batch: OpenBatch, *, resumed: bool) -> RemoteBatch | None:
+        """A batch when it has ended; None if another process has closed it meanwhile."""
+        told = -_TELL
         while True:
-            remote = await self._patiently(lambda: self.server.client.batches.retrieve(remote_id))
-            if remote.status in _TERMINAL:
+            remote = await self._still(partial(self._remote.retrieve, str(batch.remote_id)))
+            if remote.ended:
                 return remote
-            counts = remote.request_counts
-            _log.info("batch %s: %s, %s", remote_id, remote.status, counts.model_dump() if counts else "")
+            if batch.since and time.time() - batch.since > _LASTS:
+                raise ServerRefused(
+                    f"the batch {remote.id} of {batch.requests} requests is still {remote.status} after a day. "
+                    f"{_WAY_OUT}"
+                )
+            if time.monotonic() - told >= _TELL:
+                told = time.monotonic()
+                line = f"the batch {remote.id} holds {batch.requests} requests and is {remote.status} {remote.counts}: "
+                _log.log(
+                    logging.WARNING if resumed else logging.INFO, "%swaiting for it. %s", line, _WAY_OUT
+                )  # fmt: skip
             await asyncio.sleep(self._poll_seconds)
+            if not await self._batches.is_open(batch.name):
+                return None
 
-    async def _rows(self, file_id: str | None) -> AsyncIterator[dict[str, Any]]:
-        """The rows of a result file; a line that is no JSON object is counted and passed over."""
-        if file_id is None:
-            return
-        content = await self._patiently(lambda: self.server.client.files.content(file_id))
-        for line in content.text.splitlines():
+    async def _still(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """As asked; what is not there is looked for a few times, since a server's parts learn of it one by one."""
+        for _ in range(_MISSES - 1):
             try:
-                row = json.loads(line)
-                yield {"custom_id": str(row["custom_id"]), "response": row.get("response"), "error": row.get("error")}
-            except (ValueError, LookupError, TypeError, AttributeError):
-                self.stats.faults["batch row unreadable"] += bool(line.strip())
+                return await ask()
+            except Refused as error:
+                if not has_no(error):
+                    raise
+                await asyncio.sleep(self._poll_seconds)
+        return await ask()
 
-    async def _read(self, name: str, row: dict[str, Any]) -> None:
-        key, response = row["custom_id"], row["response"] or {}
-        status = response.get("status_code")
-        if status == 200:
-            body = canonical_json(response.get("body")).encode()
-            request = self._collected.get(key) or Request(key, "chat", "", {}, 0, 0)
-            known = await self._batches.answered(name, key, body, self.budget.cost(request, Usage.read(body)))
+    async def _gone(self, batch: OpenBatch, what: str) -> None:
+        """Results that cannot be had: a first run says so, and stops; the next one asks anew."""
+        if batch.state == "gone":
+            left = await self._batches.close(batch.name, what[:500], lost=True)
+            _log.warning("%s: %d requests are asked anew, and may be billed twice", what, len(left))
+            return
+        await self._batches.now(batch.name, "gone")
+        raise ServerRefused(
+            f"{what}: what it made of its {batch.requests} requests is lost, or belongs to another OPENAI_API_KEY, "
+            "with which it can still be read. Run again, and they are asked anew; what they may have cost stays in the "
+            "sums as possibly billed"
+        )
+
+    async def _read(self, name: str, row: BatchRow) -> None:
+        if row.body is not None:
+            cost = self._cost(row.key, Usage.read(row.body))
+            known = await self._batches.answered(name, row.key, row.body, cost)
         else:
-            refusal = Refusal.of(status if isinstance(status, int) else 0, [row["error"], response.get("body")])
-            known = await self._unserved(name, key, refusal)
-            self.stats.faults[f"batch row {status or next(iter(sorted(refusal.codes)), 'error')}"] += 1
+            refusal = row.refusal or Refusal(0, "")
+            known = await self._unserved(name, row.key, refusal)
+            self.stats.faults[f"batch row {refusal.status or next(iter(sorted(refusal.codes)), 'error')}"] += 1
         if not known:
             self.stats.faults["batch row unknown or double"] += 1
 
+    def _cost(self, key: str, usage: Usage) -> Callable[[float, int], Cost]:
+        """What a row was billed: all that was set aside for it, if the server does not say."""
+        price, request = self.budget.price, self._collected.get(key)
+
+        def cost(held: float, counted_in: int) -> Cost:
+            told = bool(usage.tokens_in and usage.tokens_out)
+            tokens_in = usage.tokens_in or counted_in
+            tokens_out = usage.tokens_out or (request.max_output_tokens if request else 0)
+            usd = price.of(tokens_in, tokens_out) if price else None
+            return Cost(usd if told or usd is None else max(usd, held), tokens_in, tokens_out, estimated=not told)
+
+        return cost
+
     async def _unserved(self, name: str, key: str, refusal: Refusal) -> bool:
         """Note why a row was not served; one that is simply wrong is not put into another batch."""
-        status, reason = refusal.status, str(refusal)
+        status = refusal.status
+        verdict = self.server.verdict(Refused(refusal, {}))
+        reason = self.server.redact.text(str(refusal))
         self._reasons[key] = reason
-        too_long = is_too_long(refusal)
-        lower = None
-        if status in {400, 422} and not too_long:
-            lower = self.server.capabilities.after_refusal(refusal, _SENT)
-        if lower:
+        states: dict[type[Exception], RowState] = {ContextTooLong: "too long", RequestDeclined: "declined"}
+        state = states.get(type(verdict), "failed")
+        lower = self.server.capabilities.after_refusal(refusal, _SENT) if status in {400, 422} else None
+        if lower and state == "failed":
             self.server.capabilities = lower
             self.ledger.learnt(self.server.name, lower.to_json())
         elif 400 <= status < 500 and status not in {408, 409, 429}:
             self._tried[key] = _MOST_BATCHES
-        return await self._batches.unanswered(name, key, reason, "too long" if too_long else "failed")
+        return await self._batches.unanswered(name, key, reason, state)
 
-    def _understand(self, remote: Batch) -> None:
+    def _understand(self, remote: RemoteBatch) -> None:
         """A batch that failed as a whole: make the next one smaller if it was too much, else stop."""
-        errors = (remote.errors and remote.errors.data) or []
-        if any(error.code == "token_limit_exceeded" for error in errors) and self._most_requests > 1:
+        if remote.was_too_much and self._most_requests > 1 and len(self._collected) > 1:
             self._most_requests = max(min(self._most_requests, len(self._collected)) // 2, 1)
             self._tried.clear()
             return
-        reasons = "; ".join(f"{error.code}: {error.message}" for error in errors) or "no reason given"
-        raise ServerRefused(f"the server failed the batch {remote.id}: {reasons[:500]}")
+        raise ServerRefused(f"the server failed the batch {remote.id}: {str(remote.errors)[:500]}")
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Something that costs nothing, asked again until it is answered."""
+    def _stopped_by(self, error: BaseException, what: str) -> RunStopped:
+        """Why a batch cannot be had at all."""
+        if isinstance(error, Refused) and lacks_batches(error):
+            return ServerRefused(
+                f'{self.server.where} offers no batches (it refuses to {what}: {error}): set llm.mode = "online"'
+            )
+        return ServerRefused(f"{self.server.where} did not {what}: {self.server.verdict(error)}")
 
-        async def attempt() -> Answer:
-            try:
-                return await ask()
-            except (openai.OpenAIError, TimeoutError) as error:
-                raise self.server.fault(error) from None
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(is_transient), stop=stop_after_attempt(6), wait=_backoff, reraise=True
-        )
-        try:
-            return await retrying(attempt)
-        except FAULTS as error:
-            raise ServerRefused(str(self.server.verdict(error))) from None
+def _may_have_begun(error: BaseException) -> bool:
+    """Whether a batch may have begun although its creation was answered so."""
+    if isinstance(error, Refused):
+        return not lacks_batches(error) and (error.refusal.status >= 500 or error.refusal.status in {408, 409})
+    return not isinstance(error, NotSent)
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether the server says that it is: then it has rarely begun a batch."""
+    return isinstance(error, Refused) and error.refusal.status in {503, 529}
+
+
+def _clock(since: float) -> str:
+    return time.strftime("%H:%M", time.localtime(since + _LISTED_SECONDS))

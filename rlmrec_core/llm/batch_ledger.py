@@ -1,7 +1,13 @@
-"""Batches in the ledger: which requests each holds, and whose they are until it has ended."""
+"""Batches in the ledger: which requests each holds, how it stands, and whose they are until it has ended.
+
+A batch is claimed (nothing that costs has gone out), creating (the server was asked to begin it, and its answer is not
+known), submitted (the server has named it), gone (the server does not know it, or its results, any more: one run has
+said so) and then closed: read, or given up. Whatever its state, it can be abandoned.
+"""
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,15 +16,29 @@ from rlmrec_core.llm.database import is_alive
 from rlmrec_core.llm.ledger import Ledger, claim, end_call, keep_answer, settle
 from rlmrec_core.llm.request import Request
 
-RowState = Literal["failed", "too long"]
+RowState = Literal["failed", "too long", "declined"]
+BatchState = Literal["claimed", "creating", "submitted", "gone"]
 
 
 @dataclass(frozen=True)
 class OpenBatch:
-    """A batch that has not been read to its end. remote_id is None until the server's name for it is known."""
+    """A batch that has not been read to its end.
+
+    Attributes:
+        name: Our name for it.
+        remote_id: The server's, as soon as that is known.
+        state: How it stands.
+        file_id: The file that it was made from, as soon as that is handed in.
+        since: When it came into its state, in seconds since 1970; 0 if that is not known.
+        requests: How many requests it holds.
+    """
 
     name: str
     remote_id: str | None
+    state: BatchState = "claimed"
+    file_id: str | None = None
+    since: float = 0.0
+    requests: int = 0
 
 
 class BatchLedger:
@@ -52,32 +72,48 @@ class BatchLedger:
 
         return await self._ledger.writes.submit(operation)
 
-    async def submitted(self, name: str, remote_id: str) -> None:
-        """Note the server's name of a batch: from here on any process may read it."""
-        await self._ledger.writes.submit(
-            lambda db: db.execute("UPDATE batches SET remote_id = ? WHERE name = ?", (remote_id, name))
-        )
+    async def now(
+        self, name: str, state: BatchState, *, file_id: str | None = None, remote_id: str | None = None
+    ) -> OpenBatch:
+        """Note how a batch stands, and what is known of it. From `submitted` on any process may read it."""
+
+        def operation(db: sqlite3.Connection) -> OpenBatch:
+            db.execute(
+                "UPDATE batches SET state = ?, since = ?, file_id = coalesce(?, file_id),"
+                " remote_id = coalesce(?, remote_id) WHERE name = ?",
+                (state, time.time(), file_id, remote_id, name),
+            )
+            return _read(db, "name = ?", name)[0][0]
+
+        return await self._ledger.writes.submit(operation)
 
     async def open(self, server: str) -> list[OpenBatch]:
         """Batches of a server that nobody is about to submit and nobody has read to the end."""
         folder = self._ledger.path.with_name(f"{self._ledger.path.name}.owners")
 
         def operation(db: sqlite3.Connection) -> list[OpenBatch]:
-            rows = db.execute("SELECT name, remote_id, owner FROM batches WHERE server = ?", (server,)).fetchall()
             mine = self._ledger.owner
-            free = [row for row in rows if row[1] or row[2] == mine or not is_alive(folder, row[2])]
-            return [OpenBatch(name, remote_id) for name, remote_id, _ in free]
+            found = _read(db, "server = ?", server)
+            return [batch for batch, owner in found if batch.remote_id or owner == mine or not is_alive(folder, owner)]
 
         return await self._ledger.writes.submit(operation)
 
-    async def answered(self, name: str, key: str, body: bytes, cost: Cost) -> bool:
-        """Keep the answer to one row, and what it cost; False if the batch holds no such row, or not any more."""
+    async def is_open(self, name: str) -> bool:
+        """Whether nobody has closed a batch."""
+        return await self._ledger.writes.submit(lambda db: bool(_read(db, "name = ?", name)))
+
+    async def answered(self, name: str, key: str, body: bytes, cost: Callable[[float, int], Cost]) -> bool:
+        """Keep the answer to one row, and what it cost; False if the batch holds no such row, or not any more.
+
+        cost: From the dollars that were set aside for the row, and the tokens of its input.
+        """
 
         def operation(db: sqlite3.Connection) -> bool:
             call_id = _call_of(db, name, key)
             if call_id is not None:
+                told = db.execute("SELECT held, counted_in FROM calls WHERE id = ?", (call_id,)).fetchone()
                 keep_answer(db, call_id, key, body)
-                settle(db, call_id, cost)
+                settle(db, call_id, cost(*told))
             return call_id is not None
 
         return await self._ledger.writes.submit(operation)
@@ -96,15 +132,18 @@ class BatchLedger:
 
         return await self._ledger.writes.submit(operation)
 
-    async def close(self, name: str, reason: str) -> list[str]:
-        """Forget a batch; the keys of the rows that it left without any answer."""
+    async def close(self, name: str, reason: str, *, lost: bool = False) -> list[str]:
+        """Forget a batch; the keys of the rows that it left without any answer.
+
+        lost: Whether these may have been billed; else what was set aside for them is free again.
+        """
 
         def operation(db: sqlite3.Connection) -> list[str]:
             left = db.execute(
                 "SELECT id, key FROM calls WHERE owner = ? AND state = 'batched'", (f"batch {name}",)
             ).fetchall()
             for call_id, _ in left:
-                end_call(db, call_id, "released", reason)
+                end_call(db, call_id, "lost" if lost else "released", reason)
             db.execute("UPDATE requests SET owner = NULL WHERE owner = ?", (f"batch {name}",))
             db.execute("DELETE FROM batches WHERE name = ?", (name,))
             return [key for _, key in left]
@@ -112,9 +151,22 @@ class BatchLedger:
         return await self._ledger.writes.submit(operation)
 
 
+def _read(db: sqlite3.Connection, where: str, value: str) -> list[tuple[OpenBatch, str]]:
+    """Batches and their owners."""
+    rows = db.execute(
+        "SELECT owner, name, remote_id, state, file_id, since, (SELECT count(*) FROM calls WHERE"
+        f" calls.owner = 'batch ' || name AND calls.state = 'batched') FROM batches WHERE {where}",
+        (value,),
+    ).fetchall()
+    return [(OpenBatch(*batch), owner) for owner, *batch in rows]
+
+
 def _opened(db: sqlite3.Connection, name: str, server: str, account: str, owner: str, claimed: set[str]) -> set[str]:
     if claimed:
-        db.execute("INSERT INTO batches VALUES (?, ?, ?, NULL, ?)", (name, server, account, owner))
+        db.execute(
+            "INSERT INTO batches (name, server, account, owner, state, since) VALUES (?, ?, ?, ?, 'claimed', ?)",
+            (name, server, account, owner, time.time()),
+        )
     return claimed
 
 

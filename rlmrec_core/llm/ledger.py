@@ -37,9 +37,13 @@ CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, committed REAL NOT N
 CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS servers (name TEXT PRIMARY KEY, capabilities TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (
-    name TEXT PRIMARY KEY, server TEXT NOT NULL, account TEXT NOT NULL, remote_id TEXT, owner TEXT NOT NULL
+    name TEXT PRIMARY KEY, server TEXT NOT NULL, account TEXT NOT NULL, remote_id TEXT, owner TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'creating', file_id TEXT, since REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 """
+_ADDED = {  # columns that a ledger of version 0.1 lacks, by table
+    "batches": ("state TEXT NOT NULL DEFAULT 'creating'", "file_id TEXT", "since REAL NOT NULL DEFAULT 0"),
+}
 _ANSWERED = ("answered", "validated", "rejected", "declined")
 
 
@@ -224,6 +228,7 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
         connection = connect(path)
         connection.executescript(_SCHEMA)
         connection.execute("BEGIN IMMEDIATE")
+        _add_columns(connection)
         for (other,) in connection.execute(
             "SELECT DISTINCT owner FROM calls WHERE state IN ('reserved', 'sent')"
         ).fetchall():
@@ -236,6 +241,14 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
             yield ledger
         finally:
             ledger.close()
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    for table, columns in _ADDED.items():
+        known = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for column in columns:
+            if column.split()[0] not in known:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
 def _owners(path: Path) -> Path:

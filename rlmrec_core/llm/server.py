@@ -153,11 +153,28 @@ class Server:
             raise Refused(refusal, headers)
         return content, headers
 
-    async def _exchange(self, method: str, path: str, body: Any, seconds: float) -> tuple[bytes, Mapping[str, str]]:
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, query: dict[str, object] | None = None, seconds: float = 0.0
+    ) -> bytes:
+        """The body of anything else that the server offers, without the key. Raises as `send`.
+
+        Args:
+            method: GET or POST.
+            path: Below the server's address.
+            body: Sent as JSON.
+            query: Parameters of the address.
+            seconds: Time allowed, if it is more than that of one answer.
+        """
+        content, _ = await self._exchange(method, path, body, max(seconds, self._timeout), query)
+        return content
+
+    async def _exchange(
+        self, method: str, path: str, body: Any, seconds: float, query: dict[str, object] | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
         """One request and its whole answer within the time allowed, however slowly it drips."""
         try:
             async with asyncio.timeout(seconds):
-                options: RequestOptions = {"timeout": seconds}
+                options: RequestOptions = {"timeout": seconds, "params": query or {}}
                 if method == "GET":
                     response = await self.client.get(path, cast_to=httpx2.Response, options=options)
                 else:

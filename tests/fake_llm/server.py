@@ -96,6 +96,7 @@ class FakeLLM:
             await self._paid(writer, headers, path, json.loads(content))
         else:
             status, answer = (200, _MODELS) if path == "/v1/models" else self.batches.serve(method, path, content)
+            await asyncio.sleep(self.batches.delay(method, path))
             await _send(writer, Fault(status=status), answer)
 
     async def _paid(self, writer: asyncio.StreamWriter, headers: dict[str, str], path: str, body: Body) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
 from rlmrec_core.llm.batch import BatchClient
+from rlmrec_core.llm.batch_ledger import BatchLedger
 from rlmrec_core.llm.errors import BudgetReached, ServerRefused
 from rlmrec_core.profiling.job import ProfileJob
 from rlmrec_core.profiling.sources import ItemSource
@@ -19,12 +20,12 @@ N = 6
 def run(tmp_path, monkeypatch):
     """The status of the profiles of six items, by default in one batch."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setattr("rlmrec_core.llm.batch._backoff", lambda _: 0.0)
+    monkeypatch.setattr("rlmrec_core.llm.batch_server._backoff", lambda _: 0.0)
 
-    def go(server, mode="batch", **llm):
+    def go(server, mode="batch", about="About", **llm):
         settings = LlmConfig(model="m", base_url=server.url, mode=mode, batch_poll_seconds=0.01, **llm)
         config = ProfileConfig(generator="llm", domain="books", llm=settings)
-        sources = [ItemSource(i, f"Title {i}", f"About {i}.", (), ()) for i in range(N)]
+        sources = [ItemSource(i, f"Title {i}", f"{about} {i}.", (), ()) for i in range(N)]
         job = ProfileJob(lambda: sources, "item", config, tmp_path / "l.db", "test")
         return [row.status for batch in job.rows() for row in batch]
 
@@ -155,7 +156,7 @@ def test_a_batch_begun_unheard_is_found_by_its_name(run):
 def test_a_run_that_dies_leaves_its_batch_to_the_next(run, monkeypatch, moment, mode):
     """It dies while it waits for the batch, or before it has submitted it."""
 
-    async def die(*_):
+    async def die(*_, **__):
         raise KeyboardInterrupt
 
     with FakeLLM() as server:
@@ -168,12 +169,16 @@ def test_a_run_that_dies_leaves_its_batch_to_the_next(run, monkeypatch, moment, 
 
 
 def test_a_run_that_dies_before_it_hears_of_its_batch_does_not_submit_it_twice(run, monkeypatch):
-    async def die(*_):
-        raise KeyboardInterrupt
+    note = BatchLedger.now
+
+    async def die(self, name, state, **known):
+        if state == "submitted":
+            raise KeyboardInterrupt
+        return await note(self, name, state, **known)
 
     with FakeLLM() as server:
         with monkeypatch.context() as patched:
-            patched.setattr("rlmrec_core.llm.batch_ledger.BatchLedger.submitted", die)
+            patched.setattr(BatchLedger, "now", die)
             with pytest.raises(KeyboardInterrupt):
                 run(server)
         assert all_ok_and_billed_once(run(server), server)
