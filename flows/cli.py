@@ -27,7 +27,7 @@ from storage import ArtifactStore, StoreConfig
 class _Commands(TyperGroup):
     """The commands; whatever goes wrong in one of them ends in one line and an exit status."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         with _ending_well():
             return super().invoke(ctx)
 

@@ -1,7 +1,7 @@
 """The engine that runs a stage's tasks: this process, or a Dask cluster."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from rlmrec_core.config import EngineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
 from tasks.shards import cut
-from tasks.stage import Stage
+from tasks.stages import StageSpec
 
 _PATIENCE = 120.0
 """Seconds that a cluster may take to show its first worker."""
@@ -47,7 +47,7 @@ def ready(engine: EngineConfig) -> Iterator[EngineConfig]:
 def dask(engine: EngineConfig) -> Iterator["Pool"]:
     """The cluster's workers, for as long as the block lasts. Raises NoEngine if there is none."""
     with ready(engine) as found:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
 
         with DaskTaskRunner(address=found.address) as runner:
             try:
@@ -87,29 +87,25 @@ class Pool:
 
 
 def run_shards(
-    engine: EngineConfig,
-    task: Task[..., Any],
-    stage: Stage,
-    config: Any,
-    store: StoreConfig,
-    at_once: Callable[[Any, int], int],
-    *,
-    force: bool,
-    **inputs: Any,
+    engine: EngineConfig, spec: StageSpec, store: StoreConfig, force: bool, config: Any, **inputs: Any
 ) -> int:
-    """Have workers do a stage's shards, for `task` to join; returns how many shards there are.
+    """Have workers do a stage's shards, for its task to join; returns how many shards there are.
 
-    at_once: how many workers may be at it, given the settings and how many there are. Nothing is done where the engine
-    is local, the work is not to be divided, or the artifact is there. A shard that fails is left to `task`.
+    config: resolved settings. Nothing is done where the engine is local, the work is not to be divided, or the artifact
+    is there. A shard that fails is left to the task.
     """
-    artifacts = ArtifactStore.open(store)
-    if engine.kind == "local" or not at_once(config, 1) or (not force and artifacts.find(stage.name, stage.key)):
+    artifacts, sharding = ArtifactStore.open(store), spec.sharding
+    if engine.kind == "local" or not sharding or not sharding.at_once(config, 1):
         return 0
-    with dask(engine) as pool:
-        n = at_once(config, pool.at_once)
+    stage = sharding.stage(config, artifacts, **inputs)
+    if not force and artifacts.find(stage.name, stage.key):
+        return 0
+    with sharding.undisturbed(config, store), dask(engine) as pool:
+        n = sharding.at_once(config, pool.at_once)
         shards = cut(stage, artifacts, engine.shards or n, n)
         call = {"config": config, "store": store.absolute(), **inputs, "force": force}
-        one = task.with_options(name=f"{task.name}-shard", task_run_name=f"{task.name} {{shard.title}}")
+        name = spec.task.name
+        one = spec.task.with_options(name=f"{name}-shard", task_run_name=f"{name} {{shard.title}}")
         pool.run(one, [call | {"shard": shard} for shard in shards], n)
     return len(shards)
 

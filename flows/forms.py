@@ -6,21 +6,21 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import ObjectNotFound
 
-from flows import stages
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig, StoreError
+from tasks.stages import STAGES
 from tasks.summary import last_config
 
 
 def fill_forms(client: SyncPrefectClient, config: PipelineConfig, store: StoreConfig) -> None:
     """Make each section of `config`, and `store`, the default of its stage's deployment where there is one."""
-    for section, settings in config:
-        name = section.replace("_", "-")
+    for spec in STAGES:
+        settings = getattr(config, spec.name)
         parameters = {"config": settings.model_dump(mode="json"), "store": store.model_dump()}
-        if section in stages.DIVIDED:
+        if spec.takes_engine:
             parameters["engine"] = config.engine.model_dump(mode="json")
         with suppress(ObjectNotFound):
-            deployment = client.read_deployment_by_name(f"{name}/{name}")
+            deployment = client.read_deployment_by_name(f"{spec.title}/{spec.title}")
             client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
 
 

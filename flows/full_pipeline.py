@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -12,11 +13,8 @@ from flows.engine import ready
 from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactRef, StoreConfig
-from tasks import report
-from tasks.prepare import has_text
-from tasks.stage import StageResult
+from tasks.stages import Done, between, for_this_data, inputs_of, is_wanted
 from tasks.summary import publish
-from tasks.train import base_alone, reads_semantics
 
 
 @flow(name="rlmrec", persist_result=False)
@@ -29,54 +27,44 @@ def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = Store
         force: Compute every stage anew.
     """
     with running(config) as settings:
-        done = semantics(settings, store, force)
-        done |= learning(settings, store, done, force)
+        done = run_stages(settings, store, force)
     publish(store, config, done)
     with get_client(sync_client=True) as client:
         fill_forms(client, config, store)
 
 
-Done = dict[str, list[StageResult]]
+def run_stages(
+    config: PipelineConfig,
+    store: StoreConfig,
+    force: bool = False,
+    *,
+    first: str = "ingest",
+    last: str = "recommend",
+    done: Done | None = None,
+    previous: ArtifactRef | None = None,
+) -> Done:
+    """The flows of the stages from `first` to `last`, in their order; those are left out that no model needs.
 
-
-def semantics(config: PipelineConfig, store: StoreConfig, force: bool, previous: ArtifactRef | None = None) -> Done:
-    """The stages from raw data to semantic vectors. Text is left alone where no variant reads it.
-
-    previous: user profiles of an earlier run, kept for those who changed too little.
+    done: What stages before made; where one is missing there, its latest artifact is taken.
+    previous: User profiles of an earlier run, kept for those who changed too little.
     """
-    ingest = stages.ingest(config.ingest, store, force)
-    raw = {"ingest": ingest.ref.key}
-    prepare = stages.prepare(config.prepare, store, **raw, force=force)
-    done = {"ingest": [ingest], "prepare": [prepare]}
-    if not reads_semantics(config.train):
-        return done
-    if not has_text(store, ingest.ref, prepare.ref, config.embed.embed_source):
-        base_alone(config.train, config.recommend.variant)
-        report.log().warning("the data hold no text: Base alone is trained, without profiles and semantic vectors")
-        return done
-    data = raw | {"prepare": prepare.ref.key}
-    items = stages.item_profiles(config.item_profiles, store, **data, force=force, engine=config.engine)
-    data |= {"item_profiles": items.ref.key}
-    earlier = previous.key if previous else None
-    users = stages.user_profiles(
-        config.user_profiles, store, **data, previous=earlier, force=force, engine=config.engine
-    )
-    data |= {"user_profiles": users.ref.key}
-    embed = stages.embed(config.embed, store, **data, force=force, engine=config.engine)
-    return done | {"item_profiles": [items], "user_profiles": [users], "embed": [embed]}
-
-
-def learning(config: PipelineConfig, store: StoreConfig, done: Done, force: bool) -> Done:
-    """The stages from semantic vectors to recommendations."""
-    prepare = done["prepare"][0].ref.key
-    embed = done["embed"][0].ref.key if "embed" in done else None
-    train = config.train
-    if embed is None and reads_semantics(train):
-        train = base_alone(train, config.recommend.variant)
-    models = stages.train(train, store, prepare, embed, force, config.engine)
-    metrics = stages.evaluate(config.evaluate, store, prepare, [model.ref.key for model in models], force)
-    lists = stages.recommend(config.recommend, store, prepare, metrics.ref.key, force)
-    return {"train": models, "evaluate": [metrics], "recommend": [lists]}
+    done = dict(done or {})
+    for spec in between(first, last):
+        if not is_wanted(spec, config):
+            continue
+        parameters: dict[str, Any] = {}
+        for stage, refs in inputs_of(spec, done).items():
+            keys = [ref.key for ref in refs]
+            parameters |= {"models": keys} if stage == "train" else {stage: keys[0]}
+        if spec.takes_engine:
+            parameters["engine"] = config.engine
+        if previous and spec.name == previous.stage:
+            parameters["previous"] = previous.key
+        result = getattr(stages, spec.name)(getattr(config, spec.name), store, **parameters, force=force)
+        done[spec.name] = result if isinstance(result, list) else [result]
+        if spec.name == "prepare" and last != "prepare":
+            config = for_this_data(config, store, done)
+    return done
 
 
 @contextmanager

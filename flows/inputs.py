@@ -1,5 +1,7 @@
 """Finding the artifacts that a stage works on."""
 
+from collections.abc import Mapping, Sequence
+
 from storage import ArtifactRef, ArtifactStore, StoreError
 
 
@@ -7,26 +9,20 @@ class MissingInput(LookupError):
     """A stage lacks an artifact to work on: names the deployment that makes it."""
 
 
-def find_inputs(artifacts: ArtifactStore, **keys: str | None) -> dict[str, ArtifactRef]:
-    """An artifact for each stage named: by its key, or where that is None the one made or found last.
+def find_inputs(artifacts: ArtifactStore, **keys: str | list[str] | None) -> dict[str, list[ArtifactRef]]:
+    """The artifacts of each stage named: those with these keys, or where there are none those made or found last.
 
     Raises MissingInput if one is not there, or if two of them were not made from the same data.
     """
-    found = {stage: find_input(artifacts, stage, key) for stage, key in keys.items()}
+    found = {stage: _of_stage(artifacts, stage, wanted) for stage, wanted in keys.items()}
     check_lineage(artifacts, found)
     return found
 
 
-def find_input(artifacts: ArtifactStore, stage: str, key: str | None) -> ArtifactRef:
-    """One artifact of a stage that makes one at a time; see `find_inputs`."""
-    if key:
-        return _existing(artifacts, stage, key)
-    return latest(artifacts, stage)[0]
-
-
-def find_models(artifacts: ArtifactStore, keys: list[str] | None) -> list[ArtifactRef]:
-    """The models with these keys; where that is None, those that train made or found last."""
-    return [_existing(artifacts, "train", key) for key in keys] if keys else latest(artifacts, "train")
+def _of_stage(artifacts: ArtifactStore, stage: str, keys: str | list[str] | None) -> list[ArtifactRef]:
+    if not keys:
+        return latest(artifacts, stage)
+    return [_existing(artifacts, stage, key) for key in ([keys] if isinstance(keys, str) else keys)]
 
 
 def remember(artifacts: ArtifactStore, refs: list[ArtifactRef]) -> None:
@@ -50,12 +46,16 @@ def latest(artifacts: ArtifactStore, stage: str) -> list[ArtifactRef]:
     return [ref for ref in refs if ref]
 
 
-def check_lineage(artifacts: ArtifactStore, refs: dict[str, ArtifactRef]) -> None:
+def check_lineage(artifacts: ArtifactStore, refs: Mapping[str, Sequence[ArtifactRef]]) -> None:
     """Raise MissingInput if an artifact was made from another one than the one that stands beside it."""
-    for stage, ref in refs.items():
-        for role, key in artifacts.manifest(ref).content.inputs.items():
-            if role in refs and refs[role].key != key:
-                raise MissingInput(f"{ref} was made from {role}/{key[:12]}, not from {refs[role]}: {_way_out(stage)}")
+    beside = {stage: found[0] for stage, found in refs.items() if len(found) == 1}
+    for stage, found in refs.items():
+        for ref in found:
+            for role, key in artifacts.manifest(ref).content.inputs.items():
+                if role in beside and beside[role].key != key:
+                    raise MissingInput(
+                        f"{ref} was made from {role}/{key[:12]}, not from {beside[role]}: {_way_out(stage)}"
+                    )
 
 
 def _existing(artifacts: ArtifactStore, stage: str, key: str) -> ArtifactRef:

@@ -4,8 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows import stages
-from flows.full_pipeline import quick_subflows, running
+from flows.full_pipeline import quick_subflows, run_stages, running
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
@@ -23,9 +22,9 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
         store: Where artifacts are kept.
     """
     with quick_subflows():
-        ingest = stages.ingest(config.ingest, store)
-        prepare = stages.prepare(config.prepare, store, ingest.ref.key)
-    rows = plan_task(config.item_profiles, config.user_profiles, store, ingest.ref, prepare.ref)
+        done = run_stages(config, store, last="prepare")
+    raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
+    rows: list[dict[str, Any]] = plan_task(config.item_profiles, config.user_profiles, store, raw, split)
     for row in rows:
         report.log().info("plan: %s", row)
     if not rows:
@@ -47,11 +46,6 @@ def retry_failed(
     """
     config = config or last_config(ArtifactStore.open(store))
     with running(config) as settings:
-        engine = settings.engine
-        items = stages.item_profiles(config.item_profiles, store, engine=engine)
-        users = stages.user_profiles(config.user_profiles, store, item_profiles=items.ref.key, engine=engine)
-        keys = {"item_profiles": items.ref.key, "user_profiles": users.ref.key}
-        vectors = stages.embed(config.embed, store, **keys, engine=engine)
-    done = {"item_profiles": [items], "user_profiles": [users], "embed": [vectors]}
+        done = run_stages(settings, store, first="item_profiles", last="embed")
     show_stages(store, done)
     return done

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.full_pipeline import learning, running, semantics
+from flows.full_pipeline import run_stages, running
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
@@ -29,8 +29,7 @@ def refresh_profiles(
         report.log().info("refreshing with the settings of the last full run: reader %s", config.ingest.reader)
     before = latest_profiles(store)
     with running(config) as settings:
-        done = semantics(settings, store, force=False, previous=before.get("user_profiles"))
-        if retrain:
-            done |= learning(settings, store, done, force=False)
+        last = "recommend" if retrain else "embed"
+        done = run_stages(settings, store, last=last, previous=before.get("user_profiles"))
     show_changes(store, before, done)
     publish(store, config, done) if retrain else show_stages(store, done)

@@ -1,16 +1,17 @@
 """One flow for each stage: part of the full pipeline, and a deployment of its own, so that the UI can rerun it.
 
-Inputs are keys of artifacts; left out, the latest are taken. `force` computes anew what is in the store already.
+Inputs are keys of artifacts; left out, the latest are taken. `force` computes anew what is in the store already. The
+flows differ in their signatures, from which Prefect draws the forms; what they do stands in tasks/stages.py.
 """
 
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from prefect import Task, flow
 
 from flows.approval import approved
 from flows.engine import dask, run_shards
-from flows.inputs import check_lineage, find_input, find_inputs, find_models, remember
+from flows.inputs import find_inputs, remember
 from rlmrec_core.config import (
     EmbedConfig,
     EngineConfig,
@@ -23,22 +24,14 @@ from rlmrec_core.config import (
 )
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
-from tasks.embed import embed as embed_task
-from tasks.embed import embed_stage, undisturbed, vectors_at_once
-from tasks.evaluate import evaluate as evaluate_task
-from tasks.ingest import ingest as ingest_task
-from tasks.item_profiles import item_stage, profile_items
 from tasks.plan import plan_of_items, plan_of_users
-from tasks.prepare import prepare as prepare_task
-from tasks.profiles import profiles_at_once
-from tasks.recommend import recommend as recommend_task
 from tasks.stage import StageResult, as_states
-from tasks.train import reads_semantics, runs
-from tasks.train import train as train_task
-from tasks.user_profiles import profile_users, user_stage
+from tasks.stages import STAGE
 
-DIVIDED = ("item_profiles", "user_profiles", "embed", "train")
-"""Sections of the settings whose stage takes an engine."""
+Data = TypeVar("Data")
+_LOCAL = EngineConfig()
+_COSTS: dict[str, Callable[..., dict[str, Any]]] = {"item_profiles": plan_of_items, "user_profiles": plan_of_users}
+"""Stages whose cost somebody may have to approve, with what plans it."""
 
 
 @flow(name="ingest", persist_result=False)
@@ -52,7 +45,7 @@ def ingest(
         store: Where artifacts are kept.
         force: Compute anew even if the artifact is there.
     """
-    return _one(ingest_task, config, store, force=force)
+    return _one("ingest", config, store, force)
 
 
 @flow(name="prepare", persist_result=False)
@@ -70,8 +63,7 @@ def prepare(
         ingest: Key of the ingest artifact; None takes the latest.
         force: Compute anew even if the artifact is there.
     """
-    refs = find_inputs(ArtifactStore.open(store), ingest=ingest)
-    return _one(prepare_task, config, store, **refs, force=force)
+    return _one("prepare", config, store, force, ingest=ingest)
 
 
 @flow(name="item-profiles", persist_result=False)
@@ -93,13 +85,7 @@ def item_profiles(
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
         engine: Where the profiles are written; changes no result.
     """
-    refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare)
-    approved(config, lambda: plan_of_items(config, store, **refs))
-    config = config.resolved()
-    n_shards = run_shards(
-        engine, profile_items, item_stage(config, **refs), config, store, profiles_at_once, **refs, force=force
-    )
-    return _one(profile_items, config, store, **refs, force=force, n_shards=n_shards)
+    return _one("item_profiles", config, store, force, engine, ingest=ingest, prepare=prepare)
 
 
 @flow(name="user-profiles", persist_result=False)
@@ -125,14 +111,8 @@ def user_profiles(
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
         engine: Where the profiles are written; changes no result.
     """
-    artifacts = ArtifactStore.open(store)
-    refs = find_inputs(artifacts, ingest=ingest, prepare=prepare, item_profiles=item_profiles)
-    approved(config, lambda: plan_of_users(config, store, **refs))
-    earlier = ArtifactRef("user_profiles", previous, artifacts.url) if previous else None
-    config, inputs = config.resolved(), refs | {"previous": earlier}
-    stage = user_stage(config, artifacts, **inputs)
-    n_shards = run_shards(engine, profile_users, stage, config, store, profiles_at_once, **inputs, force=force)
-    return _one(profile_users, config, store, **inputs, force=force, n_shards=n_shards)
+    keys = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles}
+    return _one("user_profiles", config, store, force, engine, previous, **keys)
 
 
 @flow(name="embed", persist_result=False)
@@ -158,14 +138,8 @@ def embed(
         force: Compute anew even if the artifact is there.
         engine: Where the texts are embedded; changes no result.
     """
-    keys = {"item_profiles": item_profiles, "user_profiles": user_profiles}
-    refs = find_inputs(ArtifactStore.open(store), ingest=ingest, prepare=prepare, **keys)
-    config = config.resolved()
-    with undisturbed(config, store) if engine.kind == "dask" else nullcontext():
-        n_shards = run_shards(
-            engine, embed_task, embed_stage(config, **refs), config, store, vectors_at_once, **refs, force=force
-        )
-    return _one(embed_task, config, store, **refs, force=force, n_shards=n_shards)
+    keys = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles, "user_profiles": user_profiles}
+    return _one("embed", config, store, force, engine, **keys)
 
 
 @flow(name="train", persist_result=False)
@@ -187,16 +161,10 @@ def train(
         force: Train anew even if the model is there.
         engine: Where the models are trained; changes no result.
     """
-    artifacts = ArtifactStore.open(store)
+    from tasks.train import reads_semantics  # loads torch, which takes seconds
+
     keys = {"prepare": prepare} | ({"embed": embed} if reads_semantics(config) else {})
-    refs = find_inputs(artifacts, **keys)
-    wanted = [
-        {"settings": settings, "store": store, "force": force}
-        | (refs if settings.alignment else {"prepare": refs["prepare"]})
-        for settings in runs(config)
-    ]
-    results = _results(engine, train_task, wanted)
-    return _end(artifacts, results, results)
+    return _ended(results := _run("train", config, store, force, engine, **keys), results)
 
 
 @flow(name="evaluate", persist_result=False)
@@ -216,12 +184,7 @@ def evaluate(
         models: Keys of train artifacts; None takes those of the latest training.
         force: Compute anew even if the artifact is there.
     """
-    artifacts = ArtifactStore.open(store)
-    split = find_input(artifacts, "prepare", prepare)
-    found = find_models(artifacts, models)
-    for model in found:
-        check_lineage(artifacts, {"prepare": split, "train": model})
-    return _one(evaluate_task, config, store, prepare=split, models=found, force=force)
+    return _one("evaluate", config, store, force, prepare=prepare, train=models)
 
 
 @flow(name="recommend", persist_result=False)
@@ -241,19 +204,48 @@ def recommend(
         evaluate: Key of the evaluate artifact, which knows the models; None takes the latest.
         force: Compute anew even if the artifact is there.
     """
-    refs = find_inputs(ArtifactStore.open(store), prepare=prepare, evaluate=evaluate)
-    return _one(recommend_task, config, store, **refs, force=force)
+    return _one("recommend", config, store, force, prepare=prepare, evaluate=evaluate)
 
 
-def _one(task: Task[..., Any], config: Any, store: StoreConfig, **inputs: Any) -> Any:
-    result = _result(task, config, store, **inputs)
-    return _end(ArtifactStore.open(store), [result], result)
+def _one(name: str, *arguments: Any, **keys: Any) -> StageResult:
+    """The end of a flow whose stage makes one artifact."""
+    return _ended(results := _run(name, *arguments, **keys), results[0])
+
+
+def _run(
+    name: str,
+    config: Any,
+    store: StoreConfig,
+    force: bool,
+    engine: EngineConfig = _LOCAL,
+    previous: str | None = None,
+    **keys: str | list[str] | None,
+) -> list[StageResult]:
+    """Make or find a stage's artifacts from the inputs with these keys, by its task or the engine's workers.
+
+    previous: key of earlier user profiles.
+    """
+    spec, artifacts = STAGE[name], ArtifactStore.open(store)
+    refs = find_inputs(artifacts, **keys)
+    if name in _COSTS:
+        approved(config, lambda: _COSTS[name](config, store, **{stage: found[0] for stage, found in refs.items()}))
+    if hasattr(config, "resolved"):
+        config = config.resolved()
+    calls = spec.calls(config, refs)
+    if previous:
+        calls = [call | {"previous": ArtifactRef(name, previous, artifacts.url)} for call in calls]
+    if spec.sharding:
+        calls = [call | {"n_shards": run_shards(engine, spec, store, force, **call)} for call in calls]
+        engine = _LOCAL  # which joins the shards
+    results = _results(engine, spec.task, [call | {"store": store, "force": force} for call in calls])
+    remember(artifacts, [result.ref for result in results])
+    return results
 
 
 def _results(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:
     """One result for each call; on a cluster all have ended before the error of one is raised."""
     if engine.kind == "local":
-        return [_result(task, **parameters) for parameters in calls]
+        return [_result(task, call) for call in calls]
     with dask(engine) as pool:
         # Workers elsewhere take relative addresses, and those of the environment, from elsewhere.
         results = pool.run(task, [call | {"store": call["store"].absolute()} for call in calls])
@@ -264,14 +256,13 @@ def _results(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, A
     return results
 
 
-def _result(task: Task[..., Any], *arguments: Any, **inputs: Any) -> StageResult:
+def _result(task: Task[..., Any], call: dict[str, Any]) -> StageResult:
     # Called for its state, since a direct call of a task that ends in a state of its own returns that state.
-    result: StageResult = task(*arguments, **inputs, return_state=True).result()
+    result: StageResult = task(**call, return_state=True).result()
     report.log().info("%s", result)
     return result
 
 
-def _end(artifacts: ArtifactStore, results: list[StageResult], data: Any) -> Any:
-    """The state that a stage's flow ends in; whoever calls the flow gets `data`."""
-    remember(artifacts, [result.ref for result in results])
-    return as_states(results, data)
+def _ended(results: list[StageResult], data: Data) -> Data:
+    """The state that a stage's flow ends in; Prefect hands `data` to whoever calls the flow."""
+    return cast(Data, as_states(results, data))

@@ -52,7 +52,7 @@ def run_shard(
     shard: Shard,
     artifacts: ArtifactStore,
     table: str,
-    write: Callable[[ArtifactWriter], None],
+    write: Callable[[ArtifactWriter], object],
     force: bool,
 ) -> StageResult:
     """A computed shard as an artifact of one table: found, or made by `write`."""

@@ -70,7 +70,7 @@ class Stage:
         """Where the artifact is in `store`, or would be."""
         return ArtifactRef(self.name, self.key, store.url)
 
-    def run(self, store: ArtifactStore, write: Callable[[ArtifactWriter], None], *, force: bool) -> StageResult:
+    def run(self, store: ArtifactStore, write: Callable[[ArtifactWriter], object], *, force: bool) -> StageResult:
         """The artifact: found if it is in `store` unharmed, else made by `write`. `force` makes it anew.
 
         Where two runs want the same artifact, one computes and the other waits for it.

@@ -6,10 +6,12 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from tasks.stages import STAGE
+
 ROOT = Path(__file__).parents[2]
 CONTENT = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in CONTENT["deployments"]}
-STAGES = ["ingest", "prepare", "item-profiles", "user-profiles", "embed", "train", "evaluate", "recommend"]
+STAGES = [spec.title for spec in STAGE.values()]
 
 
 def flow_of(name):
@@ -27,6 +29,16 @@ def test_the_full_pipeline_has_the_name_that_people_type():
 @pytest.mark.parametrize("name", [*STAGES, "plan", "retry-failed", "refresh-profiles"])
 def test_other_deployments_are_named_as_their_flows(name):
     assert flow_of(name).name == name
+
+
+@pytest.mark.parametrize("spec", STAGE.values(), ids=STAGE)
+def test_the_form_of_a_stage_asks_for_its_inputs_and_its_engine(spec):
+    """The flows have signatures of their own, for the forms: they must say what the table of stages says."""
+    asked = list(flow_of(spec.title).parameters.properties)
+    inputs = ["models" if stage == "train" else stage for stage in spec.inputs]
+    earlier = ["previous"] if spec.name == "user_profiles" else []
+    assert asked == ["config", "store", *inputs, *earlier, "force", *(["engine"] if spec.takes_engine else [])]
+    assert spec.task.name == spec.title
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
