@@ -3,11 +3,12 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -59,9 +60,17 @@ def load(path: Path, run_id: str) -> State | None:
 
 def run_id(split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None) -> str:
     """Digest of everything that decides a run's result: settings, train and validation pairs, semantic vectors."""
-    digest = hashlib.sha256(settings.model_dump_json().encode())
     vectors = () if semantic is None else (semantic.users, semantic.items)
-    for array in (*split.train, *split.validation, *vectors):
-        digest.update(str(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return digest([settings.model_dump_json()], (*split.train, *split.validation, *vectors))
+
+
+def digest(texts: Iterable[str], arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """sha256 over texts and arrays, the arrays with their shapes."""
+    found = hashlib.sha256()
+    for text in texts:
+        found.update(text.encode())
+        found.update(b"\0")
+    for array in arrays:
+        found.update(str(array.shape).encode())
+        found.update(array.tobytes())
+    return found.hexdigest()

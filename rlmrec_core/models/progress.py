@@ -37,14 +37,14 @@ class Progress:
         return asdict(self)
 
     def history(self) -> pa.Table:
-        """One row per epoch: epoch, loss (their sum), loss_<name> of each, and the metrics, null where not
-        validated.
+        """One row per epoch: epoch, loss (their sum), loss_<name> of each, null where an epoch has none of it, and
+        the metrics, null where not validated.
         """
-        names = list(self.losses[0]) if self.losses else []
+        names = list(dict.fromkeys(name for row in self.losses for name in row))
         metric_names = list(next(iter(self.validations.values()), {}))
         validations = [self.validations.get(str(epoch), {}) for epoch in range(len(self.losses))]
         columns: dict[str, pa.Array] = {"epoch": pa.array(range(len(self.losses)), pa.int32())}
         columns["loss"] = pa.array([sum(row.values()) for row in self.losses], pa.float64())
-        columns |= {f"loss_{name}": pa.array([row[name] for row in self.losses], pa.float64()) for name in names}
+        columns |= {f"loss_{name}": pa.array([row.get(name) for row in self.losses], pa.float64()) for name in names}
         columns |= {name: pa.array([row.get(name) for row in validations], pa.float64()) for name in metric_names}
         return pa.table(columns)

@@ -1,0 +1,61 @@
+"""Settings of CLLM4Rec."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlmrec_core.config.section import Section
+
+TrunkName = Literal["own", "minilm", "random"]
+Ablation = Literal["none", "no_content", "fixed_order", "no_mutual", "finetune_only", "train_everything"]
+
+
+class CLLM4RecSettings(Section):
+    """CLLM4Rec (Zhu et al., WWW 2024): a frozen language model with tokens of users and items."""
+
+    model: str | None = Field(
+        None,
+        description="Causal language model of transformers: a local folder, or a hub name, which is downloaded. "
+        "None takes the embedded trunk",
+    )
+    trunk: TrunkName = Field(
+        "own", description="Embedded trunk: own is trained on the data's texts, minilm is pretrained, random is a control"
+    )
+    width: int = Field(128, ge=8, le=1024, description="Embedded trunk: width d of its vectors (minilm has its own)")
+    n_layers: int = Field(2, ge=1, le=12, description="Embedded trunk: number of blocks")
+    n_heads: int = Field(4, ge=1, le=16, description="Embedded trunk: attention heads")
+    trunk_epochs: int = Field(2, ge=0, le=50, description="Embedded trunk: epochs of learning to write, own and minilm")
+    initial: Literal["normal", "semantic"] = Field(
+        "normal", description="Vectors of users and items start random, or from a linear map of their semantic vectors"
+    )
+    ablation: Ablation = Field("none", description="One part of the method left out, to see what it is worth")
+    protocol: Literal["paper", "code"] = Field(
+        "paper", description="paper: the method as published; code: where its authors' code differs, as the code"
+    )
+    warmup_epochs: int = Field(2, ge=0, le=100, description="Epochs on texts alone before anything else")
+    pretrain_epochs: int = Field(20, ge=0, le=1000, description="Epochs that alternate interactions and texts")
+    finetune_epochs: int = Field(150, ge=1, le=3000, description="Upper bound of the epochs that learn to recommend")
+    content_every: int = Field(10, ge=1, le=1000, description="Epochs between two on texts; the paper has 1")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam before fine-tuning")
+    finetune_learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam in fine-tuning")
+    batch_size: int = Field(128, ge=1, description="Documents per step")
+    batch_tokens: int = Field(4096, ge=64, description="Tokens in one pass; only memory depends on it")
+    mutual_weight: float = Field(
+        1.0, ge=0, description="lambda_c: weight of a user's or item's distance from its other side, per occurrence"
+    )
+    prior_weight: float = Field(0.0, ge=0, description="lambda_l: weight of a vector's square, per occurrence")
+    mask_ratio: float = Field(0.2, gt=0, lt=1, description="Share of a history that is held out and predicted")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in the trunk while training; the paper has 0.1")
+    max_text_tokens: int = Field(128, ge=1, le=4096, description="Where a text is cut, in tokens")
+    validate_every: int = Field(1, ge=1, description="Epochs of fine-tuning between two validations")
+    patience: int = Field(10, ge=1, description="Validations without a better Recall@20 before fine-tuning stops")
+    bf16: bool = Field(False, description="Trunk and heads in bfloat16; vectors and sums stay float32")
+    seed: int = Field(2023, ge=0, description="Seed of every random number of the run")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
+    threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.n_heads:
+            raise ValueError(f"width {self.width} is no multiple of n_heads {self.n_heads}")
+        return self

@@ -1,0 +1,336 @@
+"""Training of CLLM4Rec in phases: the trunk, texts alone, interactions and texts in turn, recommendation."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlmrec_core.alignment import Semantic
+from rlmrec_core.evaluation.metrics import find_hits, ndcg, recall
+from rlmrec_core.models.cllm4rec.documents import Documents, Texts
+from rlmrec_core.models.cllm4rec.embedded import TrunkLessons, embedded_trunk
+from rlmrec_core.models.cllm4rec.model import CLLM4Rec, StepLosses
+from rlmrec_core.models.cllm4rec.packing import Document, Tokens
+from rlmrec_core.models.cllm4rec.settings import CLLM4RecSettings
+from rlmrec_core.models.cllm4rec.trunk import Trunk, digest_of, load_trunk
+from rlmrec_core.recommend import Ranker
+from rlmrec_core.split import Split
+from rlmrec_core.threads import cpu_threads
+from rlmrec_core.training import EpochRecord, FitResult, TrainingDiverged
+from rlmrec_core.training import checkpoint as checkpoints
+from rlmrec_core.training.progress import Progress
+
+VALIDATION_K = 20
+_MOST_POSITIONS = 1024
+
+Phase = Literal["trunk", "content", "alternate", "finetune"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of the schedule. texts: whether the texts are read in it, too."""
+
+    number: int
+    phase: Phase
+    texts: bool
+
+
+def schedule(settings: CLLM4RecSettings, *, learns_trunk: bool, has_texts: bool) -> list[Epoch]:
+    """Every epoch there is at most, in order."""
+    ablation = settings.ablation
+    texts = has_texts and ablation not in ("no_content", "finetune_only")
+    pretrains = ablation != "finetune_only"
+    phases: list[tuple[Phase, int]] = [
+        ("trunk", settings.trunk_epochs if learns_trunk else 0),
+        ("content", settings.warmup_epochs if texts else 0),
+        ("alternate", settings.pretrain_epochs if pretrains else 0),
+        ("finetune", settings.finetune_epochs),
+    ]
+    found: list[Epoch] = []
+    for phase, n_epochs in phases:
+        for turn in range(n_epochs):
+            due = turn % settings.content_every == settings.content_every - 1
+            reads = texts and (phase == "content" or (phase in ("alternate", "finetune") and due))
+            found.append(Epoch(len(found), phase, reads))
+    return found
+
+
+def fit(
+    split: Split,
+    settings: CLLM4RecSettings,
+    texts: Texts,
+    semantic: Semantic | None = None,
+    *,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> FitResult:
+    """Train one model. The same arguments give the same bytes, whether or not the run was resumed on its way.
+
+    checkpoint: file that is written after every epoch and resumed from if it belongs to this very run.
+    Raises UnusableTrunk, TrainingDiverged on a loss that is not finite, and ValueError on what does not fit.
+    """
+    with cpu_threads(settings.threads):
+        trainer = Trainer(split, settings, texts, semantic, checkpoint)
+        for record in trainer.epochs():
+            if on_epoch:
+                on_epoch(record)
+        return trainer.result()
+
+
+class Trainer:
+    """The state of one run and the steps that move it on."""
+
+    def __init__(
+        self,
+        split: Split,
+        settings: CLLM4RecSettings,
+        texts: Texts,
+        semantic: Semantic | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.split, self.settings, self.checkpoint = split, settings, checkpoint
+        self.trunk = load_trunk(settings.model) if settings.model else embedded_trunk(settings, texts)
+        self.trunk.requires_grad_(False).to(settings.device)
+        most = min(self.trunk.max_positions or _MOST_POSITIONS, _MOST_POSITIONS)
+        documents = Documents(
+            split, texts, self.trunk.tokenizer, max_positions=most, max_text_tokens=settings.max_text_tokens
+        )
+        self.documents = documents
+        self.model = CLLM4Rec(settings, self.trunk, documents, semantic).to(settings.device)
+        self.lessons = TrunkLessons(self.trunk, texts, settings)
+        self.schedule = schedule(settings, learns_trunk=self.lessons.any, has_texts=bool(documents.content))
+        self.ranker = Ranker(split.n_users, split.train, settings.device)
+        self.progress, self.best, self.optimizers = Progress(), dict[str, Tensor](), dict[str, torch.optim.Adam]()
+        self.seconds: dict[str, list[float]] = {}
+        self.run_id = _run_id(split, settings, texts, semantic, self.trunk) if checkpoint else ""
+        saved = checkpoints.load(checkpoint, self.run_id) if checkpoint else None
+        if saved:
+            self._restore(saved)
+        self.started, self.earlier_seconds = time.monotonic(), self.progress.seconds
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train until early stopping or the last epoch, one record per epoch."""
+        while self.progress.next_epoch < len(self.schedule) and self.progress.strikes < self.settings.patience:
+            epoch = self.schedule[self.progress.next_epoch]
+            began = time.monotonic()
+            losses = self.train_epoch(epoch)
+            self.progress.losses.append(losses)
+            self.progress.next_epoch += 1
+            validation = self.validate(epoch) if self._is_validated(epoch) else None
+            self.progress.seconds = self.earlier_seconds + time.monotonic() - self.started
+            if self.checkpoint:
+                checkpoints.save(self.checkpoint, self._state(), self.run_id)
+            self.seconds.setdefault(f"{epoch.phase} {epoch.texts}", []).append(time.monotonic() - began)
+            yield EpochRecord(
+                epoch.number,
+                len(self.schedule),
+                losses,
+                validation,
+                self.progress.best_epoch,
+                self.progress.best_value,
+                phase=epoch.phase,
+                seconds_left=self._seconds_left(),
+            )
+
+    def _is_validated(self, epoch: Epoch) -> bool:
+        if epoch.phase != "finetune":
+            return False
+        first = len(self.schedule) - self.settings.finetune_epochs
+        return (epoch.number - first) % self.settings.validate_every == 0 or epoch.number == len(self.schedule) - 1
+
+    def _seconds_left(self) -> float:
+        """At most: the epochs to come at the mean of those of their kind, or of all where there was none yet."""
+        every = [one for kind in self.seconds.values() for one in kind]
+        general = sum(every) / len(every)
+        means = {kind: sum(found) / len(found) for kind, found in self.seconds.items()}
+        coming = self.schedule[self.progress.next_epoch :]
+        return sum(means.get(f"{epoch.phase} {epoch.texts}", general) for epoch in coming)
+
+    def result(self) -> FitResult:
+        """The model at its best epoch."""
+        self._load_weights(self.best)
+        users, items = (side.cpu().numpy() for side in self.model.vectors())
+        weights = {name: tensor.cpu() for name, tensor in self.best.items()}
+        metadata = self.model.metadata()
+        history = self.progress.history()
+        return FitResult(
+            users, items, weights, history, self.progress.best_epoch, self.earlier_seconds, metadata=metadata
+        )
+
+    def train_epoch(self, epoch: Epoch) -> dict[str, float]:
+        """One epoch; its mean losses by name. Raises TrainingDiverged if one is not finite."""
+        losses: dict[str, float] = {}
+        # Dropout draws from torch's own generator: set by the epoch, so that a resumed run draws the same.
+        devices = [torch.cuda.current_device()] if self.settings.device == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            rng = np.random.default_rng([self.settings.seed, epoch.number])
+            torch.manual_seed(int(rng.integers(1 << 31)))
+            if epoch.phase == "trunk":
+                losses |= self.lessons.epoch(rng, self.optimizers)
+            else:
+                self.optimizers.pop("trunk", None)
+            if epoch.phase == "alternate":
+                losses |= self._pass("collaborative", self._interactions(rng), "interactions")
+            if epoch.phase == "finetune":
+                losses |= self._pass("collaborative", self._recommendations(rng), "recommendation")
+            if epoch.texts:
+                losses |= self._pass("content", self._contents(rng), "texts")
+        _check_finite(losses, epoch, self.settings)
+        return losses
+
+    def _pass(self, side: str, batches: Iterator[list[Document]], name: str) -> dict[str, float]:
+        """One pass over documents, a step for each batch: mean losses per target."""
+        optimizer = self._optimizer(side, name)
+        regularised = self.settings.ablation not in ("no_mutual", "no_content", "finetune_only")
+        steps: list[StepLosses] = []
+        for batch in batches:
+            optimizer.zero_grad()
+            steps.append(self.model.backward(side, batch, regularised=regularised))
+            optimizer.step()
+        n_targets = sum(step.n_targets for step in steps)
+        sums = {
+            name: sum(step.nll for step in steps),
+            f"{name}_mutual": sum(step.mutual for step in steps),
+            f"{name}_prior": sum(step.prior for step in steps),
+        }
+        return {loss: total / n_targets for loss, total in sums.items()}
+
+    def _optimizer(self, side: str, name: str) -> torch.optim.Adam:
+        """Adam for one side; fine-tuning begins with a new one."""
+        key = "recommendation" if name == "recommendation" else side
+        if key not in self.optimizers:
+            if key == "recommendation":
+                self.optimizers.pop("collaborative", None)
+            rate = self.settings.finetune_learning_rate if key == "recommendation" else self.settings.learning_rate
+            parameters: list[Tensor] = [getattr(self.model, side)]
+            if self.settings.ablation == "train_everything":
+                self.trunk.requires_grad_(True)
+                parameters += [one for one in self.trunk.parameters()]
+            self.optimizers[key] = torch.optim.Adam(parameters, rate, fused=True)
+        return self.optimizers[key]
+
+    def _interactions(self, rng: np.random.Generator) -> Iterator[list[Document]]:
+        """Each user's train items in random order, or by id."""
+        first = self.settings.protocol == "paper"
+        for users in self._users(rng):
+            read = [self.documents.interactions(user, self._ordered(user, rng), first=first) for user in users]
+            if batch := [one for one in read if len(one.targets)]:
+                yield batch
+
+    def _recommendations(self, rng: np.random.Generator) -> Iterator[list[Document]]:
+        """Each user's history with a share held out, which is to be predicted."""
+        for users in self._users(rng):
+            yield [self._masked(user, rng) for user in users]
+
+    def _masked(self, user: int, rng: np.random.Generator) -> Document:
+        history = self.documents.history(user)
+        n_held_out = max(1, int(self.settings.mask_ratio * len(history)))
+        order = rng.permutation(len(history))
+        held_out, kept = history[np.sort(order[:n_held_out])], history[order[n_held_out:]]
+        if self._fixed_order:
+            kept = np.sort(kept)
+        targets = held_out if self.settings.protocol == "paper" else history
+        return self.documents.recommendation(user, kept, targets)
+
+    def _contents(self, rng: np.random.Generator) -> Iterator[list[Document]]:
+        content = self.documents.content
+        order = rng.permutation(len(content))
+        for start in range(0, len(order), self.settings.batch_size):
+            yield [content[place] for place in order[start : start + self.settings.batch_size]]
+
+    def _users(self, rng: np.random.Generator) -> Iterator[list[int]]:
+        """Users with train items, in random batches."""
+        known = np.flatnonzero(np.diff(self.split.train_offsets()))
+        order = rng.permutation(known)
+        for start in range(0, len(order), self.settings.batch_size):
+            yield order[start : start + self.settings.batch_size].tolist()
+
+    def _ordered(self, user: int, rng: np.random.Generator) -> Tokens:
+        history = self.documents.history(user)
+        return history if self._fixed_order else rng.permutation(history)
+
+    @property
+    def _fixed_order(self) -> bool:
+        return self.settings.ablation == "fixed_order" or self.settings.protocol == "code"
+
+    def validate(self, epoch: Epoch) -> dict[str, float]:
+        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far."""
+        ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
+        hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
+        metrics = {
+            f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean())
+            for name, measure in (("recall", recall), ("ndcg", ndcg))
+        }
+        if self.progress.validated(epoch.number, metrics):
+            self.best = {name: tensor.clone() for name, tensor in self._weights().items()}
+        return metrics
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The tables, and the trunk where it was made here."""
+        tables = {"collaborative": self.model.collaborative.detach(), "content": self.model.content.detach()}
+        if self.settings.model and self.settings.ablation != "train_everything":
+            return tables
+        return tables | {f"trunk.{name}": tensor.detach() for name, tensor in self.trunk.state_dict().items()}
+
+    def _load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            self.model.collaborative.copy_(weights["collaborative"])
+            self.model.content.copy_(weights["content"])
+        own = {name.removeprefix("trunk."): one for name, one in weights.items() if name.startswith("trunk.")}
+        if own:
+            self.trunk.load_state_dict(own)
+
+    def _state(self) -> checkpoints.State:
+        moments = {
+            f"{key}/{row}/{name}": value
+            for key, optimizer in self.optimizers.items()
+            for row, named in optimizer.state_dict()["state"].items()
+            for name, value in named.items()
+        }
+        tensors = {"model": self._weights(), "best": self.best, "optimizer": moments}
+        return checkpoints.State(tensors, self.progress.to_json())
+
+    def _restore(self, saved: checkpoints.State) -> None:
+        self._load_weights(saved.tensors["model"])
+        self.best = {name: one.to(self.settings.device) for name, one in saved.tensors.get("best", {}).items()}
+        moments: dict[str, dict[int, dict[str, Any]]] = {}
+        for place, tensor in saved.tensors.get("optimizer", {}).items():
+            key, row, name = place.split("/")
+            moments.setdefault(key, {}).setdefault(int(row), {})[name] = tensor
+        for key, state in moments.items():
+            optimizer = self.lessons.optimizer(self.optimizers) if key == "trunk" else self._optimizer(*_SIDES[key])
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        self.progress = Progress(**saved.progress)
+
+
+_SIDES = {
+    "collaborative": ("collaborative", "interactions"),
+    "content": ("content", "texts"),
+    "recommendation": ("collaborative", "recommendation"),
+}
+
+
+def _run_id(
+    split: Split, settings: CLLM4RecSettings, texts: Texts, semantic: Semantic | None, trunk: Trunk
+) -> str:
+    """Digest of everything that decides the result."""
+    return checkpoints.digest(
+        [settings.model_dump_json(), digest_of(trunk), *texts.parts()],
+        (*split.train, *split.validation, *((semantic.users, semantic.items) if semantic else ())),
+    )
+
+
+def _check_finite(losses: Mapping[str, float], epoch: Epoch, settings: CLLM4RecSettings) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            rate = settings.finetune_learning_rate if epoch.phase == "finetune" else settings.learning_rate
+            raise TrainingDiverged(
+                f"cllm4rec seed {settings.seed}: loss {name!r} is {value} at epoch {epoch.number} ({epoch.phase}); "
+                f"lower the learning rate ({rate})" + (" or switch bf16 off" if settings.bf16 else "")
+            )
