@@ -25,7 +25,6 @@ _SLOTS = {
 }
 
 
-
 @dataclass(frozen=True)
 class Texts:
     """The train side's texts. users, items: a text for each, or None; reviews: (user, item, text)."""
@@ -74,7 +73,12 @@ class Documents:
         self.vocabulary = Vocabulary(tokenizer.size, split.n_users, split.n_items)
         self._tokenizer, self._max_positions, self._max_text = tokenizer, max_positions, max_text_tokens
         self._words = {name: _segments(words, tokenizer) for name, words in _templates().items()}
-        self._offsets = split.train_offsets()
+        needed = max(sum(1 if words is None else len(words) for words, _ in one) for one in self._words.values())
+        if needed >= max_positions:
+            raise ValueError(f"the trunk reads {max_positions} tokens at once, the documents' own words need {needed}")
+        counts = np.bincount(split.train.user, minlength=split.n_users)
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.users_in_train = np.flatnonzero(counts)
 
     def history(self, user: int) -> Tokens:
         """The train items of a user, by id."""
@@ -110,8 +114,9 @@ class Documents:
 
     def recommendation(self, user: int, history: Tokens, targets: Tokens) -> Document:
         """A user with a history; what comes next is predicted at the last token: all the targets at once."""
-        around = sum(len(words) if words is not None else 1 for words, _ in self._words["recommendation"])
-        items = history[: self._max_positions - around]
+        around = sum(len(words) for words, _ in self._words["recommendation"] if words is not None)
+        n_users = sum(slot == "user" for _, slot in self._words["recommendation"])
+        items = history[: self._max_positions - around - n_users]
         tokens = self._prompt("recommendation", {"user": user}, self.vocabulary.item(items))
         last, count = np.array([len(tokens) - 1]), np.array([len(targets)])
         return Document(tokens, last, targets, count, self._nodes(user, items))

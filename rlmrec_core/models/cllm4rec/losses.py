@@ -25,9 +25,7 @@ class _MultinomialNll(torch.autograd.Function):
     """The gradients are made along with the value, while a chunk's logits are in cache."""
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, rows: Tensor, targets: Tensor, bf16: bool
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, rows: Tensor, targets: Tensor, bf16: bool) -> Tensor:
         needs_hidden, needs_head = ctx.needs_input_grad[:2]
         left, right = (hidden.bfloat16(), head.bfloat16()) if bf16 else (hidden, head)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
@@ -97,5 +95,3 @@ class _SquaredDistance(torch.autograd.Function):
         slope, nodes = ctx.saved_tensors
         grad = slope.new_zeros(ctx.size, slope.shape[1])
         return grad.index_copy_(0, nodes, slope * grad_output), None, None, None
-
-

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlmrec_core.alignment import Semantic
 from rlmrec_core.models.cllm4rec.documents import Documents
 from rlmrec_core.models.cllm4rec.losses import multinomial_nll, squared_distance
 from rlmrec_core.models.cllm4rec.packing import Document, Pack, packs
-from rlmrec_core.models.cllm4rec.settings import CLLM4RecSettings
+from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.trunk import Trunk, digest_of
+from rlmrec_core.vectors import SemanticEmbeddings
 
 _INITIAL_DEVIATION = 0.02
 _EVALUATED = 256
@@ -37,7 +37,7 @@ class CLLM4Rec(nn.Module):
     """
 
     def __init__(
-        self, settings: CLLM4RecSettings, trunk: Trunk, documents: Documents, semantic: Semantic | None = None
+        self, settings: CLLM4RecRun, trunk: Trunk, documents: Documents, semantic: SemanticEmbeddings | None = None
     ) -> None:
         super().__init__()
         self.settings, self.documents, self.trunk = settings, documents, trunk
@@ -128,7 +128,7 @@ class CLLM4Rec(nn.Module):
         return users, self.collaborative[self.n_users :].detach()
 
 
-def semantic_start(semantic: Semantic, width: int, generator: torch.Generator) -> Tensor:
+def semantic_start(semantic: SemanticEmbeddings, width: int, generator: torch.Generator) -> Tensor:
     """Vectors to start from, (n_users + n_items, width): the first principal components of the semantic ones.
 
     Scaled to the deviation of a random start; a row of zeros stays one. Where there are fewer components than `width`,

@@ -107,11 +107,9 @@ def _heads(states: Tensor, start: int, n: int, length: int, n_heads: int) -> Ten
 
 
 def attention_mask(pack: Pack, dtype: torch.dtype) -> Tensor:
-    """(1, 1, T, T), 0 where a token sees another and the least finite number elsewhere: for trunks that take no spans."""
+    """(1, 1, T, T) for trunks that take no spans: 0 where a token sees another, elsewhere the least finite number."""
     starts = torch.arange(len(pack.tokens), device=pack.tokens.device) - pack.positions
     places = torch.arange(len(pack.tokens), device=pack.tokens.device)
     seen = (starts.unsqueeze(1) == starts) & (places.unsqueeze(1) >= places)
     blocked = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
     return blocked.masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
-
-

@@ -19,7 +19,8 @@ class CLLM4RecSettings(Section):
         "None takes the embedded trunk",
     )
     trunk: TrunkName = Field(
-        "own", description="Embedded trunk: own is trained on the data's texts, minilm is pretrained, random is a control"
+        "own",
+        description="Embedded trunk: own is trained on the data's texts, minilm is pretrained, random is a control",
     )
     width: int = Field(128, ge=8, le=1024, description="Embedded trunk: width d of its vectors (minilm has its own)")
     n_layers: int = Field(2, ge=1, le=12, description="Embedded trunk: number of blocks")
@@ -47,15 +48,20 @@ class CLLM4RecSettings(Section):
     mask_ratio: float = Field(0.2, gt=0, lt=1, description="Share of a history that is held out and predicted")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in the trunk while training; the paper has 0.1")
     max_text_tokens: int = Field(128, ge=1, le=4096, description="Where a text is cut, in tokens")
-    validate_every: int = Field(1, ge=1, description="Epochs of fine-tuning between two validations")
-    patience: int = Field(10, ge=1, description="Validations without a better Recall@20 before fine-tuning stops")
     bf16: bool = Field(False, description="Trunk and heads in bfloat16; vectors and sums stay float32")
-    seed: int = Field(2023, ge=0, description="Seed of every random number of the run")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
-    threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.width % self.n_heads:
             raise ValueError(f"width {self.width} is no multiple of n_heads {self.n_heads}")
         return self
+
+
+class CLLM4RecRun(CLLM4RecSettings):
+    """The settings of one run: the model's own, and what every family shares."""
+
+    seed: int = Field(2023, ge=0, description="Seed of every random number of the run")
+    validate_every: int = Field(1, ge=1, description="Epochs of fine-tuning between two validations")
+    patience: int = Field(10, ge=1, description="Validations without a better Recall@20 before fine-tuning stops")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
+    threads: int = Field(1, ge=1, description="CPU threads")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ class TextTokenizer:
         self._tokenizer = tokenizer
         added = sorted((str(one) for one in tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
         self.added = frozenset(tokenizer.added_tokens_decoder)
+        # What the cut leaves: a mark of one letter, or one that only a tokenizer's own normalisation brings forth.
+        self._never = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         self._spelled = re.compile("|".join(map(re.escape, added)), re.IGNORECASE) if added else None
 
     def encode(self, texts: Iterable[str]) -> list[Tokens]:
@@ -36,16 +39,22 @@ class TextTokenizer:
         read = self._tokenizer(pieces, add_special_tokens=False)["input_ids"] if pieces else []
         encoded, start = [], 0
         for size in sizes:
-            encoded.append(np.array([word for part in read[start : start + size] for word in part], np.int64))
+            words = (word for part in read[start : start + size] for word in part)
+            encoded.append(np.array([word for word in words if word not in self._never], np.int64))
             start += size
         return encoded
+
+    def decode(self, words: Tokens) -> str:
+        """The text of word ids, as far as the tokenizer can give it back."""
+        text: str = self._tokenizer.decode(words.tolist(), clean_up_tokenization_spaces=False)
+        return text
 
     def _pieces(self, text: str) -> Sequence[str]:
         """The text, cut inside every spelling of an added token."""
         if self._spelled is None:
             return [text]
         cuts = [0, *(found.start() + 1 for found in self._spelled.finditer(text)), len(text)]
-        return [text[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start] or [""]
+        return [text[start:stop] for start, stop in pairwise(cuts) if stop > start] or [""]
 
 
 class Vocabulary:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlmrec_core.alignment import Semantic
-from rlmrec_core.evaluation.metrics import find_hits, ndcg, recall
+from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.cllm4rec.documents import Documents, Texts
-from rlmrec_core.models.cllm4rec.embedded import TrunkLessons, embedded_trunk
+from rlmrec_core.models.cllm4rec.embedded import embedded_trunk
 from rlmrec_core.models.cllm4rec.model import CLLM4Rec, StepLosses
 from rlmrec_core.models.cllm4rec.packing import Document, Tokens
-from rlmrec_core.models.cllm4rec.settings import CLLM4RecSettings
+from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.trunk import Trunk, digest_of, load_trunk
-from rlmrec_core.recommend import Ranker
+from rlmrec_core.models.graph.trainer import EpochRecord, FitResult, TrainingDiverged
+from rlmrec_core.models.progress import Progress
+from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
+from rlmrec_core.ranking.top_k import Ranker
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
-from rlmrec_core.training import EpochRecord, FitResult, TrainingDiverged
-from rlmrec_core.training import checkpoint as checkpoints
-from rlmrec_core.training.progress import Progress
+from rlmrec_core.vectors import SemanticEmbeddings
 
 VALIDATION_K = 20
 _MOST_POSITIONS = 1024
@@ -41,8 +41,9 @@ class Epoch:
     texts: bool
 
 
-def schedule(settings: CLLM4RecSettings, *, learns_trunk: bool, has_texts: bool) -> list[Epoch]:
+def schedule(settings: CLLM4RecRun, *, has_texts: bool) -> list[Epoch]:
     """Every epoch there is at most, in order."""
+    learns_trunk = settings.model is None and settings.trunk != "random"
     ablation = settings.ablation
     texts = has_texts and ablation not in ("no_content", "finetune_only")
     pretrains = ablation != "finetune_only"
@@ -56,16 +57,16 @@ def schedule(settings: CLLM4RecSettings, *, learns_trunk: bool, has_texts: bool)
     for phase, n_epochs in phases:
         for turn in range(n_epochs):
             due = turn % settings.content_every == settings.content_every - 1
-            reads = texts and (phase == "content" or (phase in ("alternate", "finetune") and due))
+            reads = texts and (phase == "content" or due)
             found.append(Epoch(len(found), phase, reads))
     return found
 
 
 def fit(
     split: Split,
-    settings: CLLM4RecSettings,
+    settings: CLLM4RecRun,
     texts: Texts,
-    semantic: Semantic | None = None,
+    semantic: SemanticEmbeddings | None = None,
     *,
     checkpoint: Path | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
@@ -89,9 +90,9 @@ class Trainer:
     def __init__(
         self,
         split: Split,
-        settings: CLLM4RecSettings,
+        settings: CLLM4RecRun,
         texts: Texts,
-        semantic: Semantic | None = None,
+        semantic: SemanticEmbeddings | None = None,
         checkpoint: Path | None = None,
     ) -> None:
         self.split, self.settings, self.checkpoint = split, settings, checkpoint
@@ -103,10 +104,10 @@ class Trainer:
         )
         self.documents = documents
         self.model = CLLM4Rec(settings, self.trunk, documents, semantic).to(settings.device)
-        self.lessons = TrunkLessons(self.trunk, texts, settings)
-        self.schedule = schedule(settings, learns_trunk=self.lessons.any, has_texts=bool(documents.content))
+        self.schedule = schedule(settings, has_texts=bool(documents.content))
         self.ranker = Ranker(split.n_users, split.train, settings.device)
         self.progress, self.best, self.optimizers = Progress(), dict[str, Tensor](), dict[str, torch.optim.Adam]()
+        self.phase: Phase | None = None
         self.seconds: dict[str, list[float]] = {}
         self.run_id = _run_id(split, settings, texts, semantic, self.trunk) if checkpoint else ""
         saved = checkpoints.load(checkpoint, self.run_id) if checkpoint else None
@@ -118,6 +119,8 @@ class Trainer:
         """Train until early stopping or the last epoch, one record per epoch."""
         while self.progress.next_epoch < len(self.schedule) and self.progress.strikes < self.settings.patience:
             epoch = self.schedule[self.progress.next_epoch]
+            if epoch.phase != self.phase:
+                self._begin(epoch.phase)
             began = time.monotonic()
             losses = self.train_epoch(epoch)
             self.progress.losses.append(losses)
@@ -171,13 +174,9 @@ class Trainer:
         with torch.random.fork_rng(devices=devices):
             rng = np.random.default_rng([self.settings.seed, epoch.number])
             torch.manual_seed(int(rng.integers(1 << 31)))
-            if epoch.phase == "trunk":
-                losses |= self.lessons.epoch(rng, self.optimizers)
-            else:
-                self.optimizers.pop("trunk", None)
-            if epoch.phase == "alternate":
+            if epoch.phase in ("trunk", "alternate"):
                 losses |= self._pass("collaborative", self._interactions(rng), "interactions")
-            if epoch.phase == "finetune":
+            if epoch.phase in ("trunk", "finetune"):
                 losses |= self._pass("collaborative", self._recommendations(rng), "recommendation")
             if epoch.texts:
                 losses |= self._pass("content", self._contents(rng), "texts")
@@ -186,7 +185,7 @@ class Trainer:
 
     def _pass(self, side: str, batches: Iterator[list[Document]], name: str) -> dict[str, float]:
         """One pass over documents, a step for each batch: mean losses per target."""
-        optimizer = self._optimizer(side, name)
+        optimizer = self._optimizer(side)
         regularised = self.settings.ablation not in ("no_mutual", "no_content", "finetune_only")
         steps: list[StepLosses] = []
         for batch in batches:
@@ -201,19 +200,20 @@ class Trainer:
         }
         return {loss: total / n_targets for loss, total in sums.items()}
 
-    def _optimizer(self, side: str, name: str) -> torch.optim.Adam:
-        """Adam for one side; fine-tuning begins with a new one."""
-        key = "recommendation" if name == "recommendation" else side
-        if key not in self.optimizers:
-            if key == "recommendation":
-                self.optimizers.pop("collaborative", None)
-            rate = self.settings.finetune_learning_rate if key == "recommendation" else self.settings.learning_rate
-            parameters: list[Tensor] = [getattr(self.model, side)]
-            if self.settings.ablation == "train_everything":
-                self.trunk.requires_grad_(True)
-                parameters += [one for one in self.trunk.parameters()]
-            self.optimizers[key] = torch.optim.Adam(parameters, rate, fused=True)
-        return self.optimizers[key]
+    def _begin(self, phase: Phase) -> None:
+        """Every phase has optimisers of its own, and a trunk that learns or does not."""
+        self.phase = phase
+        self.optimizers.clear()
+        self.trunk.requires_grad_(phase == "trunk" or self.settings.ablation == "train_everything")
+
+    def _optimizer(self, side: str) -> torch.optim.Adam:
+        """Adam for the table of one side, and for the trunk where that learns."""
+        if side not in self.optimizers:
+            own = self.phase == "finetune"
+            rate = self.settings.finetune_learning_rate if own else self.settings.learning_rate
+            parameters = [getattr(self.model, side), *(one for one in self.trunk.parameters() if one.requires_grad)]
+            self.optimizers[side] = torch.optim.Adam(parameters, rate, fused=True)
+        return self.optimizers[side]
 
     def _interactions(self, rng: np.random.Generator) -> Iterator[list[Document]]:
         """Each user's train items in random order, or by id."""
@@ -246,8 +246,7 @@ class Trainer:
 
     def _users(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Users with train items, in random batches."""
-        known = np.flatnonzero(np.diff(self.split.train_offsets()))
-        order = rng.permutation(known)
+        order = rng.permutation(self.documents.users_in_train)
         for start in range(0, len(order), self.settings.batch_size):
             yield order[start : start + self.settings.batch_size].tolist()
 
@@ -288,8 +287,8 @@ class Trainer:
 
     def _state(self) -> checkpoints.State:
         moments = {
-            f"{key}/{row}/{name}": value
-            for key, optimizer in self.optimizers.items()
+            f"{side}/{row}/{name}": value
+            for side, optimizer in self.optimizers.items()
             for row, named in optimizer.state_dict()["state"].items()
             for name, value in named.items()
         }
@@ -301,23 +300,17 @@ class Trainer:
         self.best = {name: one.to(self.settings.device) for name, one in saved.tensors.get("best", {}).items()}
         moments: dict[str, dict[int, dict[str, Any]]] = {}
         for place, tensor in saved.tensors.get("optimizer", {}).items():
-            key, row, name = place.split("/")
-            moments.setdefault(key, {}).setdefault(int(row), {})[name] = tensor
-        for key, state in moments.items():
-            optimizer = self.lessons.optimizer(self.optimizers) if key == "trunk" else self._optimizer(*_SIDES[key])
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            side, row, name = place.split("/")
+            moments.setdefault(side, {}).setdefault(int(row), {})[name] = tensor
         self.progress = Progress(**saved.progress)
-
-
-_SIDES = {
-    "collaborative": ("collaborative", "interactions"),
-    "content": ("content", "texts"),
-    "recommendation": ("collaborative", "recommendation"),
-}
+        self._begin(self.schedule[self.progress.next_epoch - 1].phase)
+        for side, state in moments.items():
+            optimizer = self._optimizer(side)
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _run_id(
-    split: Split, settings: CLLM4RecSettings, texts: Texts, semantic: Semantic | None, trunk: Trunk
+    split: Split, settings: CLLM4RecRun, texts: Texts, semantic: SemanticEmbeddings | None, trunk: Trunk
 ) -> str:
     """Digest of everything that decides the result."""
     return checkpoints.digest(
@@ -326,7 +319,7 @@ def _run_id(
     )
 
 
-def _check_finite(losses: Mapping[str, float], epoch: Epoch, settings: CLLM4RecSettings) -> None:
+def _check_finite(losses: Mapping[str, float], epoch: Epoch, settings: CLLM4RecRun) -> None:
     for name, value in losses.items():
         if not math.isfinite(value):
             rate = settings.finetune_learning_rate if epoch.phase == "finetune" else settings.learning_rate

@@ -49,7 +49,7 @@ class Gpt2Trunk(Trunk):
 
     def __init__(self, model: GPT2LMHeadModel, tokenizer: TextTokenizer, name: str) -> None:
         super().__init__()
-        self.model, self.tokenizer, self.name = model.transformer, tokenizer, name
+        self.model, self.tokenizer, self.name = model.transformer.eval(), tokenizer, name
         config = model.config
         if config.activation_function not in ("gelu_new", "gelu_pytorch_tanh", "gelu"):
             raise UnusableTrunk(f"{name}: activation {config.activation_function!r} is not one of GPT-2's")
@@ -97,7 +97,7 @@ class AnyTrunk(Trunk):
 
     def __init__(self, model: PreTrainedModel, tokenizer: TextTokenizer, name: str) -> None:
         super().__init__()
-        self.model, self.tokenizer, self.name = model.base_model, tokenizer, name
+        self.model, self.tokenizer, self.name = model.base_model.eval(), tokenizer, name
         if "inputs_embeds" not in inspect.signature(self.model.forward).parameters:
             raise UnusableTrunk(f"{name}: {type(model).__name__} takes no inputs_embeds; choose a decoder that does")
         self._words, self._output = model.get_input_embeddings(), model.get_output_embeddings()
@@ -131,7 +131,7 @@ def load_trunk(model: str) -> Trunk:
     """
     folder = Path(model).expanduser()
     local = folder.is_dir()
-    if not local and (model.startswith((".", "/", "~")) or model.count("/") != 1 and "/" in model):
+    if not local and (model.startswith((".", "/", "~")) or (model.count("/") != 1 and "/" in model)):
         raise UnusableTrunk(f"no folder {folder}: name a folder with config.json and *.safetensors, or a hub name")
     if local:
         _check_folder(folder)
@@ -145,7 +145,6 @@ def load_trunk(model: str) -> Trunk:
         raise UnusableTrunk(f"{model}: {error}") from error
     if not tokenizer.is_fast:
         raise UnusableTrunk(f"{model}: its tokenizer has no tokenizer.json; save it with a fast tokenizer")
-    loaded.eval()
     text = TextTokenizer(tokenizer, loaded.get_input_embeddings().weight.shape[0])
     kind = Gpt2Trunk if isinstance(loaded, GPT2LMHeadModel) else AnyTrunk
     trunk: Trunk = kind(loaded.float(), text, model)

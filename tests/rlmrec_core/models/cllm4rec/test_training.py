@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+import torch
+
+from rlmrec_core.config import EvaluateConfig
+from rlmrec_core.models.cllm4rec.documents import Texts
+from rlmrec_core.models.cllm4rec.model import semantic_start
+from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
+from rlmrec_core.models.cllm4rec.training import Trainer, fit, schedule
+from rlmrec_core.models.graph.trainer import TrainingDiverged
+from rlmrec_core.ranking import ModelName, evaluate
+from rlmrec_core.vectors import SemanticEmbeddings, Vectors
+from tests.rlmrec_core.models.cllm4rec.conftest import TINY
+
+
+def settings(**changes):
+    quick = {"warmup_epochs": 1, "pretrain_epochs": 2, "finetune_epochs": 3, "content_every": 2, "seed": 7}
+    rates = {"learning_rate": 0.01, "finetune_learning_rate": 0.01}
+    return CLLM4RecRun(**(TINY | quick | rates | changes))
+
+
+def same_bytes(one, other):
+    assert one.user_vectors.tobytes() == other.user_vectors.tobytes()
+    assert one.item_vectors.tobytes() == other.item_vectors.tobytes()
+    assert one.history.equals(other.history)
+    assert one.weights.keys() == other.weights.keys()
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    return True
+
+
+def test_learns_the_checkerboard(checkerboard, texts):
+    result = fit(checkerboard, settings(pretrain_epochs=4, finetune_epochs=20, learning_rate=0.02), texts)
+    name = ModelName("cllm4rec", "base", 7)
+    table = evaluate(checkerboard, {name: Vectors(result.user_vectors, result.item_vectors)}, EvaluateConfig(ks=(12,)))
+    (found,) = (
+        row["value"]
+        for row in table.to_pylist()
+        if (row["backbone"], row["metric"], row["part"]) == ("cllm4rec", "recall", "test")
+    )
+    assert found > 0.9
+
+
+def test_a_run_resumed_after_any_epoch_equals_an_uninterrupted_one(checkerboard, texts, tmp_path):
+    run = settings(dropout=0.1)
+    records = []
+    whole = fit(checkerboard, run, texts, on_epoch=records.append)
+    assert [record.phase for record in records] == ["trunk", "content", *["alternate"] * 2, *["finetune"] * 3]
+    for killed_at in range(len(records) - 1):
+        path = tmp_path / f"{killed_at}.safetensors"
+
+        def kill(record, at=killed_at):
+            if record.epoch == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(checkerboard, run, texts, checkpoint=path, on_epoch=kill)
+        rest = []
+        assert same_bytes(whole, fit(checkerboard, run, texts, checkpoint=path, on_epoch=rest.append))
+        assert [record.epoch for record in rest] == list(range(killed_at + 1, len(records)))
+
+
+def test_history_has_every_loss_and_null_where_there_is_none(checkerboard, texts):
+    history = fit(checkerboard, settings(), texts).history.to_pydict()
+    names = ("texts", "interactions", "recommendation", "texts_mutual", "recommendation_mutual")
+    assert {f"loss_{name}" for name in names} <= set(history)
+    assert [value is None for value in history["loss_interactions"]] == [False, True, False, False, True, True, True]
+    assert [value is None for value in history["recall@20"]] == [True] * 4 + [False] * 3
+
+
+def test_the_schedule_reads_texts_every_few_epochs():
+    found = schedule(settings(pretrain_epochs=5, finetune_epochs=4), has_texts=True)
+    told = [(epoch.phase[0], epoch.texts) for epoch in found]
+    assert told == [("t", False), ("c", True)] + [("a", turn % 2 == 1) for turn in range(5)] + [
+        ("f", turn % 2 == 1) for turn in range(4)
+    ]
+    assert [epoch.number for epoch in found] == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("ablation", "phases", "reads"),
+    [
+        ("no_content", "taaf", False),
+        ("finetune_only", "tf", False),
+        ("no_mutual", "tcaaf", True),
+        ("fixed_order", "tcaaf", True),
+        ("train_everything", "tcaaf", True),
+    ],
+)
+def test_ablations_leave_out_what_they_name(checkerboard, texts, ablation, phases, reads):
+    records = []
+    fit(checkerboard, settings(ablation=ablation, finetune_epochs=1), texts, on_epoch=records.append)
+    assert "".join(record.phase[0] for record in records) == phases
+    assert any("texts" in record.losses for record in records) == reads
+    mutual = [value for record in records for name, value in record.losses.items() if name.endswith("_mutual")]
+    assert any(mutual) == (ablation in ("fixed_order", "train_everything"))
+
+
+def test_the_trunk_is_frozen_unless_everything_is_trained(checkerboard, texts):
+    for ablation, changes in (("none", False), ("train_everything", True)):
+        trainer = Trainer(checkerboard, settings(ablation=ablation, trunk="random"), texts)
+        before = {name: one.clone() for name, one in trainer.trunk.state_dict().items()}
+        list(trainer.epochs())
+        after = trainer.trunk.state_dict()
+        assert any(not torch.equal(before[name], after[name]) for name in before) == changes
+
+
+def test_texts_change_what_is_recommended_only_through_mutual_regularisation(checkerboard, texts):
+    alone = fit(checkerboard, settings(ablation="no_mutual", trunk="random"), texts)
+    without = fit(checkerboard, settings(ablation="no_mutual", trunk="random", content_every=1000), texts)
+    coupled = fit(checkerboard, settings(trunk="random", mutual_weight=10.0), texts)
+    assert np.array_equal(alone.item_vectors, without.item_vectors)
+    assert not np.allclose(alone.item_vectors, coupled.item_vectors)
+
+
+def test_trains_without_any_text(checkerboard):
+    records = []
+    fit(checkerboard, settings(), Texts.none(checkerboard), on_epoch=records.append)
+    assert {record.phase for record in records} == {"trunk", "alternate", "finetune"}
+    assert not any("texts" in record.losses for record in records)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(checkerboard, texts):
+    with pytest.raises(TrainingDiverged, match=r"loss 'interactions' is nan at epoch \d \(alternate\); lower"):
+        fit(
+            checkerboard,
+            settings(
+                learning_rate=1.0,
+                warmup_epochs=0,
+                ablation="train_everything",
+                n_layers=1,
+                trunk="random",
+                pretrain_epochs=3,
+                mutual_weight=1e38,
+            ),
+            texts,
+        )
+
+
+def test_says_how_long_it_will_take_at_most(checkerboard, texts):
+    left = []
+    fit(checkerboard, settings(), texts, on_epoch=lambda record: left.append(record.seconds_left))
+    assert all(seconds > 0 for seconds in left[:-1])
+    assert left[-1] == 0
+
+
+@pytest.mark.parametrize("width", [4, 24])
+def test_the_semantic_start_keeps_cosines_as_far_as_the_width_allows(colours, width):
+    missing = SemanticEmbeddings(colours.users.copy(), colours.items)
+    missing.users[3] = 0
+    start = semantic_start(missing, width, torch.Generator().manual_seed(0))
+    assert start.shape == (100, width)
+    assert not start[3].any()
+    there = start.any(1)
+    assert start[there].std().item() == pytest.approx(0.02, rel=0.2)
+    rows = np.concatenate([colours.users, colours.items]).astype(np.float64)
+    rows -= rows[there.numpy()].mean(0)
+    if width > rows.shape[1]:
+        expected = rows[there.numpy()] @ rows[there.numpy()].T
+        found = (start[there] @ start[there].T).numpy()
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_a_semantic_start_needs_semantic_vectors(checkerboard, texts):
+    with pytest.raises(ValueError, match="needs semantic vectors"):
+        fit(checkerboard, settings(initial="semantic"), texts)
