@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm fuzz-llm clean
+.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm fuzz-llm bench-cllm4rec clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -46,6 +46,9 @@ bench-scale: .venv/installed  ## Train on synthetic graphs of 1, 2, 4 and 8 mill
 
 bench-ingest: .venv/installed  ## Read and prepare 2 and 22 million generated reviews: 20 GB under /tmp, an hour at most
 	$(BIN)/python -m tests.benchmarks.ingest $(ARGS)
+
+bench-cllm4rec: .venv/installed-dev  ## Time CLLM4Rec's steps against the same steps written down plainly
+	$(BIN)/python -m tests.benchmarks.cllm4rec $(ARGS)
 
 bench-llm: .venv/installed-dev  ## Measure the model client against a server of its own: throughput and memory
 	$(BIN)/python -m tests.benchmarks.llm $(ARGS)

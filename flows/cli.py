@@ -135,11 +135,20 @@ def settings(file: Path | None, dataset: str | None, data: Path | None, assignme
 
 
 def _from_here(config: PipelineConfig) -> PipelineConfig:
-    """The same settings with the data's folder made absolute: the worker runs in another folder."""
-    if not config.ingest.path:
-        return config
-    ingest = config.ingest.model_copy(update={"path": str(Path(config.ingest.path).expanduser().resolve())})
-    return config.model_copy(update={"ingest": ingest})
+    """The same settings with folders made absolute: the worker runs in another folder."""
+    if config.ingest.path:
+        ingest = config.ingest.model_copy(update={"path": _absolute_folder(config.ingest.path)})
+        config = config.model_copy(update={"ingest": ingest})
+    own = config.train.backbone_settings
+    model = own.get("cllm4rec", {}).get("model")
+    if model and Path(model).expanduser().is_dir():  # else a name on the hub
+        own = own | {"cllm4rec": own["cllm4rec"] | {"model": _absolute_folder(model)}}
+        config = config.model_copy(update={"train": config.train.model_copy(update={"backbone_settings": own})})
+    return config
+
+
+def _absolute_folder(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _assignment(text: str) -> tuple[list[str], Any]:

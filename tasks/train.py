@@ -1,5 +1,8 @@
 """Train one model: a backbone, a variant, a seed."""
 
+from dataclasses import replace
+from typing import Any
+
 import pyarrow.compute as pc
 import safetensors.torch
 from matplotlib.figure import Figure
@@ -10,8 +13,8 @@ from rlmrec_core.config.registry import family_of
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.data import DataError
-from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, fit
-from rlmrec_core.profiling import TrainCorpus
+from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, files, fit
+from rlmrec_core.profiling import summarizations
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
@@ -63,15 +66,16 @@ def train(
 ) -> StageResult | State[StageResult]:
     """User and item vectors, weights and history. A model killed in the making goes on from its last checkpoint."""
     artifacts = ArtifactStore.open(store)
-    keys = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {})
+    keys = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {}) | files(settings)
     labels = settings.model_id._asdict()
     stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(settings), keys, labels)
 
     def write(out: ArtifactWriter) -> None:
         checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
         semantic = load_semantic(artifacts, embed) if embed else None
-        texts = _texts(artifacts, prepare) if family_of(settings.backbone).reads_text else None
-        inputs = Inputs(load_split(artifacts, prepare), semantic, texts)
+        inputs = Inputs(load_split(artifacts, prepare), semantic)
+        if embed and family_of(settings.backbone).reads_text:
+            inputs = replace(inputs, **_texts(artifacts, prepare, embed))
         narrator = _Narrator(settings)
         _write(out, settings, fit(inputs, settings, checkpoint=checkpoint, on_epoch=narrator))
         narrator.finish()
@@ -81,9 +85,16 @@ def train(
     return as_state(result)
 
 
-def _texts(artifacts: ArtifactStore, prepare: ArtifactRef) -> TrainCorpus:
+def _texts(artifacts: ArtifactStore, prepare: ArtifactRef, embed: ArtifactRef) -> dict[str, Any]:
+    """The train part's texts, and the profiles that the vectors were made of."""
     ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], artifacts.url)
-    return train_corpus(artifacts, ingest, prepare)
+    corpus = train_corpus(artifacts, ingest, prepare)
+    written = artifacts.manifest(embed).content.inputs
+    profiles = {
+        side: summarizations(artifacts.table(ArtifactRef(side, written[side], artifacts.url), "profiles"), corpus)
+        for side in ("item_profiles", "user_profiles")
+    }
+    return {"texts": corpus, **profiles}
 
 
 def _write(out: ArtifactWriter, settings: RunSettings, fitted: FitResult) -> None:
@@ -91,7 +102,7 @@ def _write(out: ArtifactWriter, settings: RunSettings, fitted: FitResult) -> Non
     out.table("user_vectors", vectors_table(fitted.user_vectors))
     out.table("item_vectors", vectors_table(fitted.item_vectors))
     out.table("history", fitted.history)
-    out.file(WEIGHTS, safetensors.torch.save(fitted.weights))
+    out.file(WEIGHTS, safetensors.torch.save(fitted.weights, dict(fitted.metadata) or None))
     out.file(SETTINGS, settings.model_dump_json().encode())
 
 
@@ -107,8 +118,12 @@ class _Narrator:
         self._best = record.best_value
         self._done = record.epoch + 1
         self._left = record.max_epochs - self._done
-        best = f"best validation {STOPPING_METRIC} {self._best:.4f}"
-        self._progress(self._done, record.max_epochs, best if self._best >= 0 else "no validation part: fixed epochs")
+        told = [f"best validation {STOPPING_METRIC} {self._best:.4f}" if self._best >= 0 else "", record.phase]
+        if not any(told):
+            told = ["no validation part: fixed epochs"]
+        if record.seconds_left is not None:
+            told.append(f"at most {record.seconds_left / 60:.0f} minutes to go")
+        self._progress(self._done, record.max_epochs, ", ".join(part for part in told if part))
 
     def finish(self) -> None:
         """Fill the bar of a training that stopped early."""

@@ -10,14 +10,14 @@ from rlmrec_core.config.section import Section
 
 # Each name is a file in rlmrec_core/models/graph/backbones.
 GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
-BackboneName = Literal[GraphBackbone]
+BackboneName = Literal[GraphBackbone, "cllm4rec"]
 VariantName = Literal["base", "con", "gen"]
 
 
 class Family(NamedTuple):
     """Models that are trained alike, by the package rlmrec_core/models/<name>, whose FAMILY says how.
 
-    reads_text: whether `fit` is handed the train reviews and the texts of the items.
+    reads_text: whether `fit` is handed train reviews, the items' texts, profiles and their vectors.
     """
 
     name: str
@@ -26,7 +26,10 @@ class Family(NamedTuple):
     reads_text: bool = False
 
 
-FAMILIES = (Family("graph", get_args(GraphBackbone), get_args(VariantName)),)
+FAMILIES = (
+    Family("graph", get_args(GraphBackbone), get_args(VariantName)),
+    Family("cllm4rec", ("cllm4rec",), ("base",), reads_text=True),
+)
 
 
 def family_of(backbone: str) -> Family:

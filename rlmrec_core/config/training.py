@@ -67,8 +67,8 @@ class RunSettings(TrainingLoop):
 
     @property
     def reads_semantics(self) -> bool:
-        """Whether training needs the semantic vectors."""
-        return self.alignment is not None
+        """Whether training needs the profiles and their vectors."""
+        return self.alignment is not None or family_of(self.backbone).reads_text
 
     @field_validator("backbone_settings", mode="before")
     @classmethod
@@ -258,14 +258,29 @@ def _changed(tree: Mapping[str, Any], path: list[str], value: Any) -> dict[str, 
     return {**tree, head: _changed(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value}
 
 
+MetricName = Literal["recall", "ndcg", "coverage", "novelty", "capped_recall"]
+
+
 class EvaluateConfig(Section):
     """All-rank evaluation (RLMRec, section 4.1.2)."""
 
     ks: tuple[int, ...] = Field(
         (5, 10, 20), min_length=1, title="List lengths", description="How long the lists are that every metric looks at"
     )
+    metrics: tuple[MetricName, ...] = Field(
+        ("recall", "ndcg", "coverage", "novelty"),
+        min_length=1,
+        description="What is measured; capped_recall divides by min(k, held-out items), as CLLM4Rec's paper does",
+    )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
     threads: int = Field(1, ge=1, le=64, description="CPU threads")
+
+    @field_validator("metrics")
+    @classmethod
+    def _recall_chooses_the_model(cls, metrics: tuple[MetricName, ...]) -> tuple[MetricName, ...]:
+        if "recall" not in metrics:
+            raise ValueError("recall is needed: recommend takes the model with the best validation recall")
+        return metrics
 
 
 class RecommendConfig(Section):

@@ -1,7 +1,7 @@
 """The door of every family of models: how its settings are declared, and how one of its models is trained."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,8 @@ class TrainingDiverged(RuntimeError):
 @dataclass(frozen=True)
 class EpochRecord:
     """What `on_epoch` is told. losses: weighted means by name; validation: recall@20 and ndcg@20, if it was due;
-    best_value: the best recall@20 so far, that of a resumed run's earlier epochs included.
+    best_value: the best recall@20 so far, that of a resumed run's earlier epochs included; phase: of a training with
+    several; seconds_left: at most, where that can be told.
     """
 
     epoch: int
@@ -33,6 +34,8 @@ class EpochRecord:
     validation: dict[str, float] | None
     best_epoch: int
     best_value: float
+    phase: str = ""
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class FitResult:
     """A trained model at its best epoch.
 
     user_vectors (n_users, D), item_vectors (n_items, D): float32, score = dot product; weights: the model's own tensors
-    by name; history: see Progress.history; earlier_seconds: what the attempts took that this one resumed.
+    by name; history: see Progress.history; earlier_seconds: what the attempts took that this one resumed; metadata:
+    what the head of the weights' file says.
     """
 
     user_vectors: Float32Array
@@ -49,6 +53,7 @@ class FitResult:
     history: pa.Table
     best_epoch: int
     earlier_seconds: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 OnEpoch = Callable[[EpochRecord], None]
@@ -59,12 +64,14 @@ class Inputs:
     """What a model may learn from, all of it of the train part or blind to who interacted.
 
     semantic: vectors of the profiles, where the run's settings say that it reads them; texts: train reviews and the
-    items' texts, where the family reads text.
+    items' texts, item_profiles and user_profiles: the summarization of each or None, where the family reads text.
     """
 
     split: Split
     semantic: SemanticEmbeddings | None = None
     texts: TrainCorpus | None = None
+    item_profiles: Sequence[str | None] = ()
+    user_profiles: Sequence[str | None] = ()
 
 
 class Family(Protocol):
@@ -76,6 +83,9 @@ class Family(Protocol):
     def alignment_settings(self, variant: str) -> type[Section] | None:
         """The class of the settings of a variant's alignment; None for a variant without one."""
 
+    def files(self, settings: RunSettings) -> dict[str, str]:
+        """sha256 of files that a run reads beside its inputs, by role: its key depends on them."""
+
     def fit(
         self, inputs: Inputs, settings: RunSettings, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None
     ) -> FitResult:
@@ -84,6 +94,12 @@ class Family(Protocol):
         checkpoint: a file that is written as training goes and resumed from if it belongs to this very run.
         Raises TrainingDiverged on a loss that is not finite, ValueError on inputs that do not fit the settings.
         """
+
+
+def files(settings: RunSettings) -> dict[str, str]:
+    """See `Family.files`."""
+    family: Family = import_module(f"rlmrec_core.models.{family_of(settings.backbone).name}").FAMILY
+    return family.files(settings)
 
 
 def fit(

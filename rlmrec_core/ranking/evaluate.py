@@ -1,15 +1,15 @@
 """All-rank evaluation of trained models beside the popularity baseline."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from rlmrec_core import tables
-from rlmrec_core.config.training import EvaluateConfig
+from rlmrec_core.config.training import EvaluateConfig, MetricName
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.baselines import POPULARITY, popularity
-from rlmrec_core.ranking.metrics import coverage, find_hits, ndcg, novelty, recall
+from rlmrec_core.ranking.metrics import capped_recall, coverage, find_hits, ndcg, novelty, recall
 from rlmrec_core.ranking.top_k import top_k
 from rlmrec_core.split import Edges, Int32Array, Split
 from rlmrec_core.threads import cpu_threads
@@ -24,7 +24,7 @@ def evaluate(
     labels: Mapping[ModelId, str] | None = None,
     prepare: str = "",
 ) -> pa.Table:
-    """Recall, NDCG, coverage and novelty of every model and of popularity, on validation and test (RLMRec, 4.1.2).
+    """The metrics asked for of every model and of popularity, on validation and test (RLMRec, 4.1.2).
 
     Every item is ranked, train items left out, for both parts alike. Users without a held-out item in a part are left
     out of it. labels: names for people, where several models share backbone and variant; prepare: the key of the data.
@@ -35,7 +35,7 @@ def evaluate(
         for model, vectors in {**models, POPULARITY: popularity(split)}.items():
             ranked = top_k(split, *vectors, max(config.ks), "train", device=config.device).items
             for part, held_out in (("validation", split.validation), ("test", split.test)):
-                measures = _measures(split, ranked, held_out, config.ks)
+                measures = _measures(split, ranked, held_out, config)
                 label = (labels or {}).get(model, model.label)
                 rows += [(prepare, *model, label, part, *measured) for measured in measures]
     columns = zip(*rows, strict=True) if rows else ([] for _ in tables.METRICS)
@@ -46,14 +46,19 @@ def evaluate(
 
 
 def _measures(
-    split: Split, ranked: Int32Array, held_out: Edges, ks: tuple[int, ...]
+    split: Split, ranked: Int32Array, held_out: Edges, config: EvaluateConfig
 ) -> Iterator[tuple[str, int, float]]:
     hits = find_hits(ranked, held_out, split.n_items)
     if not len(hits.users):
         return
     lists = ranked[hits.users]
-    for k in ks:
-        yield "recall", k, float(recall(hits, k).mean())
-        yield "ndcg", k, float(ndcg(hits, k).mean())
-        yield "coverage", k, coverage(lists, k, split.n_items)
-        yield "novelty", k, novelty(lists, k, split.train_popularity(), split.n_users)
+    measures: dict[MetricName, Callable[[int], float]] = {
+        "recall": lambda k: float(recall(hits, k).mean()),
+        "ndcg": lambda k: float(ndcg(hits, k).mean()),
+        "coverage": lambda k: coverage(lists, k, split.n_items),
+        "novelty": lambda k: novelty(lists, k, split.train_popularity(), split.n_users),
+        "capped_recall": lambda k: float(capped_recall(hits, k).mean()),
+    }
+    for k in config.ks:
+        for name in config.metrics:
+            yield name, k, measures[name](k)

@@ -40,6 +40,12 @@ def recall(hits: Hits, k: int) -> Float64Array:
     return found
 
 
+def capped_recall(hits: Hits, k: int) -> Float64Array:
+    """Hits among the first k over the most there could be, min(k, held-out items), (n,) (CLLM4Rec, section 4.1)."""
+    found: Float64Array = hits.hit[:, :k].sum(1) / np.minimum(hits.n_held_out, k)
+    return found
+
+
 def ndcg(hits: Hits, k: int) -> Float64Array:
     """Discounted gain of the first k over that of the best possible list of min(k, held-out items), (n,)."""
     discount = 1 / np.log2(np.arange(2, k + 2))

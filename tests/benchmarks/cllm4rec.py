@@ -65,7 +65,9 @@ def _document(documents: Documents, kind: str, user: int, rng: np.random.Generat
 def cell(kind: str, plain: bool, n_users: int, steps: int | None) -> dict[str, Any]:
     """Take the steps of one kind one way."""
     split, texts = world(n_users)
-    settings = CLLM4RecRun(trunk="random", dropout=0.0, mutual_weight=1.0, max_text_tokens=256, threads=1)
+    settings = CLLM4RecRun(
+        trunk="random", width=128, n_layers=2, initial="normal", max_text_tokens=256, user_weight=1.0
+    )
     trunk = embedded_trunk(settings, texts).requires_grad_(False)
     documents = Documents(split, texts, trunk.tokenizer, max_positions=1024, max_text_tokens=256)
     model = CLLM4Rec(settings, trunk, documents)

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import torch
 
-from rlmrec_core.config.registry import BackboneName
+from rlmrec_core.config.registry import GraphBackbone
 
 VARIANTS = ("base", "con", "con-bf16", "gen", "gen-bf16")
 Cell = dict[str, Any]
@@ -111,7 +111,7 @@ def write(results: dict[str, Any], out: Path) -> None:
 
 def wanted(only: list[str]) -> list[str]:
     """The cells that were asked for, in the order of the registry; all of them if none was."""
-    every = [f"{backbone}:{variant}" for backbone, variant in product(get_args(BackboneName), VARIANTS)]
+    every = [f"{backbone}:{variant}" for backbone, variant in product(get_args(GraphBackbone), VARIANTS)]
     return [cell for cell in every if not only or cell in only or cell.split(":")[0] in only]
 
 

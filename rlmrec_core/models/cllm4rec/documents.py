@@ -53,6 +53,7 @@ class Texts:
     def parts(self) -> Iterator[str]:
         """Everything, in an order that tells one set of texts from another."""
         for side in (self.users, self.items):
+            yield str(len(side))
             yield from ("" if text is None else f"={text}" for text in side)
         yield from (f"{user} {item} {text}" for user, item, text in self.reviews)
 

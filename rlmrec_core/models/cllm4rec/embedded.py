@@ -1,6 +1,7 @@
 """Trunks that need no download: a small GPT-2 that learns from the data's documents, or the encoder as a decoder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from safetensors.torch import load
@@ -32,7 +33,12 @@ def train_tokenizer(texts: Sequence[str], size: int = VOCABULARY) -> str:
 
 
 def gpt2_trunk(settings: CLLM4RecSettings, tokenizer_json: str) -> Trunk:
-    """A GPT-2 of the settings' size with random weights, over a tokenizer of `train_tokenizer`."""
+    """A GPT-2 of the settings' size over a tokenizer of `train_tokenizer`, with random weights.
+
+    Attention of the trunk "own" starts as in Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers"
+    (ICML 2023), whose matrices of values and output multiply to the identity, as those of pretrained models nearly do:
+    a token then takes up the mean of what it sees, in the coordinates that the item head reads.
+    """
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokenizer_json))
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -40,16 +46,31 @@ def gpt2_trunk(settings: CLLM4RecSettings, tokenizer_json: str) -> Trunk:
         n_embd=settings.width,
         n_layer=settings.n_layers,
         n_head=settings.n_heads,
-        # As large, seen from one layer to the next, as GPT-2 at its width.
-        initializer_range=0.02 * (768 / settings.width) ** 0.5,
+        # A layer's output is as large as its input, which 0.02 would not be at a small width.
+        initializer_range=settings.width**-0.5,
         bos_token_id=None,
         eos_token_id=None,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         model = GPT2LMHeadModel(config)
+    # Vectors of words and places are those of a table that is learned, not of a layer.
+    for table in (model.transformer.wte, model.transformer.wpe):
+        torch.nn.init.normal_(table.weight, std=0.02, generator=torch.Generator().manual_seed(_SEED))
+    if settings.trunk == "own":
+        _mimic(model, settings)
     name = f"gpt2 {settings.n_layers} x {settings.width}"
     return Gpt2Trunk(model, TextTokenizer(tokenizer, len(tokenizer)), name)
+
+
+@torch.no_grad()
+def _mimic(model: GPT2LMHeadModel, settings: CLLM4RecSettings) -> None:
+    """Values pass through attention as they are; what the MLPs add is small."""
+    blocks: Any = model.transformer.h
+    for block in blocks:
+        block.attn.c_attn.weight[:, 2 * settings.width :] = torch.eye(settings.width)
+        block.attn.c_proj.weight.copy_(torch.eye(settings.width) / settings.n_layers)
+        block.mlp.c_proj.weight *= 0.1
 
 
 def minilm_trunk(settings: CLLM4RecSettings) -> Trunk:

@@ -17,7 +17,7 @@ def multinomial_nll(hidden: Tensor, head: Tensor, rows: Tensor, targets: Tensor,
     one makes this the cross-entropy, several the multinomial likelihood. Logits and both gradients are made a chunk
     of rows at a time. bf16: the products in bfloat16, sums in float32. Returns a scalar.
     """
-    result: Tensor = _MultinomialNll.apply(hidden, head, rows, targets, bf16)
+    result: Tensor = _MultinomialNll.apply(hidden, head, rows, targets, bf16)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -76,7 +76,7 @@ def squared_distance(table: Tensor, other: Tensor | None, nodes: Tensor, counts:
     table, other: (n, d), `other` held fixed; nodes: (m,) int64, distinct; counts: (m,). Its gradient,
     count * (table - other), is written down, not traced through every occurrence.
     """
-    result: Tensor = _SquaredDistance.apply(table, other, nodes, counts)
+    result: Tensor = _SquaredDistance.apply(table, other, nodes, counts)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -14,7 +14,6 @@ from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.trunk import Trunk, digest_of
 from rlmrec_core.vectors import SemanticEmbeddings
 
-_INITIAL_DEVIATION = 0.02
 _EVALUATED = 256
 """Users whose vectors are made at once."""
 
@@ -44,11 +43,11 @@ class CLLM4Rec(nn.Module):
         self.n_users, self.n_items = documents.split.n_users, documents.split.n_items
         shape = (self.n_users + self.n_items, trunk.width)
         generator = torch.Generator().manual_seed(settings.seed)
-        tables = [torch.randn(shape, generator=generator) * _INITIAL_DEVIATION for _ in range(2)]
+        tables = [torch.randn(shape, generator=generator) * settings.initial_std for _ in range(2)]
         if settings.initial == "semantic":
             if semantic is None:
                 raise ValueError("initial='semantic' needs semantic vectors: run embed, or set initial to 'normal'")
-            start = semantic_start(semantic, trunk.width, generator)
+            start = semantic_start(semantic, trunk.width, settings.initial_std, generator)
             tables = [start.where(start.any(1, keepdim=True), table) for table in tables]
         self.collaborative, self.content = (nn.Parameter(table) for table in tables)
 
@@ -68,10 +67,11 @@ class CLLM4Rec(nn.Module):
             part = self._nll(side, table, pack.to(settings.device))
             (part / n_targets).backward()
             nll += float(part.detach())
-        nodes, counts = (
-            torch.from_numpy(one).to(settings.device)
-            for one in np.unique(np.concatenate([one.nodes for one in documents]), return_counts=True)
-        )
+        found, occurrences = np.unique(np.concatenate([one.nodes for one in documents]), return_counts=True)
+        # A document names its user once and is about it in every prediction.
+        weights = np.where(found < self.n_users, settings.user_weight, 1.0) * occurrences
+        nodes = torch.from_numpy(found).to(settings.device)
+        counts = torch.from_numpy(weights).to(settings.device, table.dtype)
         mutual = prior = table.new_zeros(())
         # The authors' code adds the sum over tokens to a mean, without the half and without a prior.
         norm = n_targets if settings.protocol == "paper" else 0.5
@@ -95,10 +95,9 @@ class CLLM4Rec(nn.Module):
         places = is_node.nonzero().squeeze(1)
         words = self.trunk.words[pack.tokens.where(~is_node, 0)].to(table.dtype)
         inputs = words.index_copy(0, places, table[pack.tokens[places] - n_words])
-        if not self.settings.bf16:
-            return self.trunk(inputs, pack, dropout)
-        with torch.autocast(inputs.device.type, torch.bfloat16):
-            return self.trunk(inputs, pack, dropout).float()
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            states: Tensor = self.trunk(inputs, pack, dropout)
+        return states.to(table.dtype)
 
     def metadata(self) -> dict[str, str]:
         """What the weights need beside them to be read again: settings and the trunk's name and digest."""
@@ -128,18 +127,23 @@ class CLLM4Rec(nn.Module):
         return users, self.collaborative[self.n_users :].detach()
 
 
-def semantic_start(semantic: SemanticEmbeddings, width: int, generator: torch.Generator) -> Tensor:
-    """Vectors to start from, (n_users + n_items, width): the first principal components of the semantic ones.
+def semantic_start(semantic: SemanticEmbeddings, width: int, std: float, generator: torch.Generator) -> Tensor:
+    """Vectors to start from, (n_users + n_items, width): the semantic ones along the items' first principal components.
 
-    Scaled to the deviation of a random start; a row of zeros stays one. Where there are fewer components than `width`,
-    they are turned at random into all of it.
+    Each side is centred, so that nothing is common to all its vectors, and scaled to a standard deviation of `std`; a
+    row of zeros stays one. Where there are fewer components than `width`, they are turned at random into all of it.
     """
-    rows = torch.from_numpy(np.concatenate([semantic.users, semantic.items])).double()
-    there = rows.any(1)
-    centred = (rows - rows[there].mean(0)) * there.unsqueeze(1)
-    _, _, axes = torch.linalg.svd(centred[there], full_matrices=False)
-    found = centred @ axes[:width].T
-    if found.shape[1] < width:
-        turn = torch.linalg.qr(torch.randn(width, found.shape[1], generator=generator, dtype=torch.float64)).Q
-        found = found @ turn.T
-    return (found / found[there].std() * _INITIAL_DEVIATION).float()
+    users, items = (_centred(torch.from_numpy(side).double()) for side in (semantic.users, semantic.items))
+    axes = torch.linalg.svd(items, full_matrices=False).Vh[:width]
+    if len(axes) < width:
+        turn = torch.linalg.qr(torch.randn(width, len(axes), generator=generator, dtype=torch.float64)).Q
+        axes = turn @ axes
+    sides = (side @ axes.T for side in (users, items))
+    return torch.cat([side / side[side.any(1)].std() * std for side in sides]).float()
+
+
+def _centred(rows: Tensor) -> Tensor:
+    """The rows less their mean; rows of zeros stay."""
+    there = rows.any(1, keepdim=True)
+    centred: Tensor = (rows - rows.sum(0) / there.sum()) * there
+    return centred

@@ -1,5 +1,7 @@
 """Settings of CLLM4Rec."""
 
+import hashlib
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -22,32 +24,39 @@ class CLLM4RecSettings(Section):
         "own",
         description="Embedded trunk: own is trained on the data's texts, minilm is pretrained, random is a control",
     )
-    width: int = Field(128, ge=8, le=1024, description="Embedded trunk: width d of its vectors (minilm has its own)")
-    n_layers: int = Field(2, ge=1, le=12, description="Embedded trunk: number of blocks")
+    width: int = Field(64, ge=8, le=1024, description="Embedded trunk: width d of its vectors (minilm has its own)")
+    n_layers: int = Field(1, ge=1, le=12, description="Embedded trunk: number of blocks")
     n_heads: int = Field(4, ge=1, le=16, description="Embedded trunk: attention heads")
-    trunk_epochs: int = Field(2, ge=0, le=50, description="Embedded trunk: epochs of learning to write, own and minilm")
+    trunk_epochs: int = Field(0, ge=0, le=50, description="Embedded trunk: epochs of learning to write, own and minilm")
     initial: Literal["normal", "semantic"] = Field(
-        "normal", description="Vectors of users and items start random, or from a linear map of their semantic vectors"
+        "semantic",
+        description="Vectors of users and items start random, or from a linear map of their semantic vectors",
     )
+    initial_std: float = Field(0.05, gt=0, le=1, description="Standard deviation of the vectors at the start")
     ablation: Ablation = Field("none", description="One part of the method left out, to see what it is worth")
     protocol: Literal["paper", "code"] = Field(
         "paper", description="paper: the method as published; code: where its authors' code differs, as the code"
     )
-    warmup_epochs: int = Field(2, ge=0, le=100, description="Epochs on texts alone before anything else")
-    pretrain_epochs: int = Field(20, ge=0, le=1000, description="Epochs that alternate interactions and texts")
+    warmup_epochs: int = Field(1, ge=0, le=100, description="Epochs on texts alone before anything else")
+    pretrain_epochs: int = Field(2, ge=0, le=1000, description="Epochs that alternate interactions and texts")
     finetune_epochs: int = Field(150, ge=1, le=3000, description="Upper bound of the epochs that learn to recommend")
     content_every: int = Field(10, ge=1, le=1000, description="Epochs between two on texts; the paper has 1")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam before fine-tuning")
-    finetune_learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam in fine-tuning")
-    batch_size: int = Field(128, ge=1, description="Documents per step")
+    learning_rate: float = Field(3e-4, gt=0, le=1, description="Step size of Adam before fine-tuning")
+    finetune_learning_rate: float = Field(5e-3, gt=0, le=1, description="Step size of Adam in fine-tuning")
+    batch_size: int = Field(64, ge=1, description="Documents per step")
     batch_tokens: int = Field(4096, ge=64, description="Tokens in one pass; only memory depends on it")
     mutual_weight: float = Field(
-        1.0, ge=0, description="lambda_c: weight of a user's or item's distance from its other side, per occurrence"
+        0.3, ge=0, description="lambda_c: weight of a user's or item's distance from its other side, per occurrence"
+    )
+    user_weight: float = Field(
+        100.0, ge=0, description="How many times an item's occurrence that of a user weighs in both; the paper has 1"
     )
     prior_weight: float = Field(0.0, ge=0, description="lambda_l: weight of a vector's square, per occurrence")
-    mask_ratio: float = Field(0.2, gt=0, lt=1, description="Share of a history that is held out and predicted")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in the trunk while training; the paper has 0.1")
-    max_text_tokens: int = Field(128, ge=1, le=4096, description="Where a text is cut, in tokens")
+    holdout_ratio: float = Field(
+        0.5, gt=0, lt=1, description="Share of a history that is held out and predicted; the paper has 0.2"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the trunk while training; the paper has 0.1")
+    max_text_tokens: int = Field(64, ge=1, le=4096, description="Where a text is cut, in tokens")
     bf16: bool = Field(False, description="Trunk and heads in bfloat16; vectors and sums stay float32")
 
     @model_validator(mode="after")
@@ -65,3 +74,15 @@ class CLLM4RecRun(CLLM4RecSettings):
     patience: int = Field(10, ge=1, description="Validations without a better Recall@20 before fine-tuning stops")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
     threads: int = Field(1, ge=1, description="CPU threads")
+
+
+def folder_digest(model: str | None) -> str | None:
+    """sha256 over the settings, the tokenizer and the weights in a model's folder; None for anything but a folder."""
+    folder = Path(model).expanduser() if model else None
+    if folder is None or not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.txt"), *folder.glob("*.safetensors")]):
+        with file.open("rb") as content:
+            digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from rlmrec_core.models import checkpoint as checkpoints
@@ -17,8 +18,8 @@ from rlmrec_core.models.cllm4rec.embedded import embedded_trunk
 from rlmrec_core.models.cllm4rec.model import CLLM4Rec, StepLosses
 from rlmrec_core.models.cllm4rec.packing import Document, Tokens
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
-from rlmrec_core.models.cllm4rec.trunk import Trunk, digest_of, load_trunk
-from rlmrec_core.models.graph.trainer import EpochRecord, FitResult, TrainingDiverged
+from rlmrec_core.models.cllm4rec.trunk import Trunk, UnusableTrunk, digest_of, load_trunk
+from rlmrec_core.models.family import EpochRecord, FitResult, TrainingDiverged
 from rlmrec_core.models.progress import Progress
 from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
 from rlmrec_core.ranking.top_k import Ranker
@@ -28,6 +29,7 @@ from rlmrec_core.vectors import SemanticEmbeddings
 
 VALIDATION_K = 20
 _MOST_POSITIONS = 1024
+_FIXED_EPOCHS = 10
 
 Phase = Literal["trunk", "content", "alternate", "finetune"]
 
@@ -41,7 +43,7 @@ class Epoch:
     texts: bool
 
 
-def schedule(settings: CLLM4RecRun, *, has_texts: bool) -> list[Epoch]:
+def schedule(settings: CLLM4RecRun, *, has_texts: bool, has_validation: bool = True) -> list[Epoch]:
     """Every epoch there is at most, in order."""
     learns_trunk = settings.model is None and settings.trunk != "random"
     ablation = settings.ablation
@@ -51,7 +53,8 @@ def schedule(settings: CLLM4RecRun, *, has_texts: bool) -> list[Epoch]:
         ("trunk", settings.trunk_epochs if learns_trunk else 0),
         ("content", settings.warmup_epochs if texts else 0),
         ("alternate", settings.pretrain_epochs if pretrains else 0),
-        ("finetune", settings.finetune_epochs),
+        # Without a validation part nothing tells when to stop.
+        ("finetune", settings.finetune_epochs if has_validation else min(settings.finetune_epochs, _FIXED_EPOCHS)),
     ]
     found: list[Epoch] = []
     for phase, n_epochs in phases:
@@ -84,6 +87,25 @@ def fit(
         return trainer.result()
 
 
+def load(path: Path, split: Split, texts: Texts) -> CLLM4Rec:
+    """A model as `fit` left it: its weights' file, and the split and texts it was trained on.
+
+    Raises UnusableTrunk if the trunk is another one than then.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    settings = CLLM4RecRun.model_validate_json(metadata["settings"])
+    trainer = Trainer(split, settings.model_copy(update={"initial": "normal"}), texts)
+    trainer.model.settings = settings
+    trainer.load_weights(weights)
+    if (found := digest_of(trainer.trunk)) != metadata["trunk_digest"]:
+        raise UnusableTrunk(
+            f"{path} was trained on trunk {metadata['trunk']} {metadata['trunk_digest'][:12]}, this one is {found[:12]}"
+        )
+    return trainer.model
+
+
 class Trainer:
     """The state of one run and the steps that move it on."""
 
@@ -104,7 +126,8 @@ class Trainer:
         )
         self.documents = documents
         self.model = CLLM4Rec(settings, self.trunk, documents, semantic).to(settings.device)
-        self.schedule = schedule(settings, has_texts=bool(documents.content))
+        has_validation = bool(len(split.validation.user))
+        self.schedule = schedule(settings, has_texts=bool(documents.content), has_validation=has_validation)
         self.ranker = Ranker(split.n_users, split.train, settings.device)
         self.progress, self.best, self.optimizers = Progress(), dict[str, Tensor](), dict[str, torch.optim.Adam]()
         self.phase: Phase | None = None
@@ -134,7 +157,7 @@ class Trainer:
                 epoch.number,
                 len(self.schedule),
                 losses,
-                validation,
+                validation or None,
                 self.progress.best_epoch,
                 self.progress.best_value,
                 phase=epoch.phase,
@@ -144,7 +167,7 @@ class Trainer:
     def _is_validated(self, epoch: Epoch) -> bool:
         if epoch.phase != "finetune":
             return False
-        first = len(self.schedule) - self.settings.finetune_epochs
+        first = next(epoch.number for epoch in self.schedule if epoch.phase == "finetune")
         return (epoch.number - first) % self.settings.validate_every == 0 or epoch.number == len(self.schedule) - 1
 
     def _seconds_left(self) -> float:
@@ -157,7 +180,7 @@ class Trainer:
 
     def result(self) -> FitResult:
         """The model at its best epoch."""
-        self._load_weights(self.best)
+        self.load_weights(self.best)
         users, items = (side.cpu().numpy() for side in self.model.vectors())
         weights = {name: tensor.cpu() for name, tensor in self.best.items()}
         metadata = self.model.metadata()
@@ -230,7 +253,7 @@ class Trainer:
 
     def _masked(self, user: int, rng: np.random.Generator) -> Document:
         history = self.documents.history(user)
-        n_held_out = max(1, int(self.settings.mask_ratio * len(history)))
+        n_held_out = max(1, int(self.settings.holdout_ratio * len(history)))
         order = rng.permutation(len(history))
         held_out, kept = history[np.sort(order[:n_held_out])], history[order[n_held_out:]]
         if self._fixed_order:
@@ -259,13 +282,18 @@ class Trainer:
         return self.settings.ablation == "fixed_order" or self.settings.protocol == "code"
 
     def validate(self, epoch: Epoch) -> dict[str, float]:
-        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far."""
-        ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
-        hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
-        metrics = {
-            f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean())
-            for name, measure in (("recall", recall), ("ndcg", ndcg))
-        }
+        """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far.
+
+        Without a validation part there are no metrics, and the latest weights are kept.
+        """
+        metrics: dict[str, float] = {}
+        if len(self.split.validation.user):
+            ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
+            hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
+            metrics = {
+                f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean())
+                for name, measure in (("recall", recall), ("ndcg", ndcg))
+            }
         if self.progress.validated(epoch.number, metrics):
             self.best = {name: tensor.clone() for name, tensor in self._weights().items()}
         return metrics
@@ -277,7 +305,8 @@ class Trainer:
             return tables
         return tables | {f"trunk.{name}": tensor.detach() for name, tensor in self.trunk.state_dict().items()}
 
-    def _load_weights(self, weights: Mapping[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put weights, by their names in `FitResult.weights`, in place."""
         with torch.no_grad():
             self.model.collaborative.copy_(weights["collaborative"])
             self.model.content.copy_(weights["content"])
@@ -296,7 +325,7 @@ class Trainer:
         return checkpoints.State(tensors, self.progress.to_json())
 
     def _restore(self, saved: checkpoints.State) -> None:
-        self._load_weights(saved.tensors["model"])
+        self.load_weights(saved.tensors["model"])
         self.best = {name: one.to(self.settings.device) for name, one in saved.tensors.get("best", {}).items()}
         moments: dict[str, dict[int, dict[str, Any]]] = {}
         for place, tensor in saved.tensors.get("optimizer", {}).items():

@@ -23,17 +23,26 @@ class UnusableTrunk(ValueError):
 class Trunk(nn.Module, ABC):
     """A causal language model between two tables of vectors.
 
-    words: (N, d) word vectors of the input; head: (N, d) of the vocabulary head, often the same; max_positions: the
-    longest document, None where there is no limit; name: for people. `digest` is taken of what was loaded.
+    width: d; max_positions: the longest document, None where there is no limit; name: for people; digest: of what was
+    loaded.
     """
 
-    words: Tensor
-    head: Tensor
+    model: Any
     width: int
     max_positions: int | None
     tokenizer: TextTokenizer
     name: str
     digest: str = ""
+
+    @property
+    @abstractmethod
+    def words(self) -> Tensor:
+        """(N, d) word vectors of the input."""
+
+    @property
+    @abstractmethod
+    def head(self) -> Tensor:
+        """(N, d) of the vocabulary head; often the word vectors."""
 
     @abstractmethod
     def forward(self, inputs: Tensor, pack: Pack, dropout: float) -> Tensor:
@@ -58,12 +67,14 @@ class Gpt2Trunk(Trunk):
         self._gelu = "none" if config.activation_function == "gelu" else "tanh"
 
     @property
-    def words(self) -> Tensor:  # type: ignore[override]
-        return self.model.wte.weight
+    def words(self) -> Tensor:
+        table: Tensor = self.model.wte.weight
+        return table
 
     @property
-    def head(self) -> Tensor:  # type: ignore[override]
-        return self.model.wte.weight
+    def head(self) -> Tensor:
+        table: Tensor = self.model.wte.weight
+        return table
 
     def forward(self, inputs: Tensor, pack: Pack, dropout: float) -> Tensor:
         states = drop(inputs + self.model.wpe.weight[pack.positions], dropout)
@@ -73,7 +84,7 @@ class Gpt2Trunk(Trunk):
         states = self._block(last, states, pack, pack.rows, dropout)
         return self._norm(self.model.ln_f, states)
 
-    def _block(self, block: nn.Module, states: Tensor, pack: Pack, rows: Tensor | None, dropout: float) -> Tensor:
+    def _block(self, block: Any, states: Tensor, pack: Pack, rows: Tensor | None, dropout: float) -> Tensor:
         attended = self._norm(block.ln_1, states)
         query, key, value = _affine(block.attn.c_attn, attended).split(self.width, -1)
         attended = packed_attention(query, key, value, pack, self.n_heads, dropout)
@@ -81,13 +92,14 @@ class Gpt2Trunk(Trunk):
             attended, states = attended[rows], states[rows]
         states = states + drop(_affine(block.attn.c_proj, attended), dropout)
         inner = gelu(_affine(block.mlp.c_fc, self._norm(block.ln_2, states)), approximate=self._gelu)
-        return states + drop(_affine(block.mlp.c_proj, inner), dropout)
+        output: Tensor = states + drop(_affine(block.mlp.c_proj, inner), dropout)
+        return output
 
-    def _norm(self, norm: nn.Module, states: Tensor) -> Tensor:
+    def _norm(self, norm: Any, states: Tensor) -> Tensor:
         return layer_norm(states, (self.width,), norm.weight, norm.bias, self._epsilon)
 
 
-def _affine(layer: nn.Module, states: Tensor) -> Tensor:
+def _affine(layer: Any, states: Tensor) -> Tensor:
     """GPT-2 keeps its weights (in, out)."""
     return torch.addmm(layer.bias, states, layer.weight)
 
@@ -100,19 +112,22 @@ class AnyTrunk(Trunk):
         self.model, self.tokenizer, self.name = model.base_model.eval(), tokenizer, name
         if "inputs_embeds" not in inspect.signature(self.model.forward).parameters:
             raise UnusableTrunk(f"{name}: {type(model).__name__} takes no inputs_embeds; choose a decoder that does")
-        self._words, self._output = model.get_input_embeddings(), model.get_output_embeddings()
-        if self._output is None or self._output.weight.shape[1] != self._words.weight.shape[1]:
+        words: Any = model.get_input_embeddings()
+        output: Any = model.get_output_embeddings()
+        if output is None or output.weight.shape[1] != words.weight.shape[1]:
             raise UnusableTrunk(f"{name}: {type(model).__name__} has no vocabulary head as wide as its word vectors")
-        self.width = self._words.weight.shape[1]
+        self._words, self._output, self.width = words, output, words.weight.shape[1]
         self.max_positions = getattr(model.config, "max_position_embeddings", None)
 
     @property
-    def words(self) -> Tensor:  # type: ignore[override]
-        return self._words.weight
+    def words(self) -> Tensor:
+        table: Tensor = self._words.weight
+        return table
 
     @property
-    def head(self) -> Tensor:  # type: ignore[override]
-        return self._output.weight
+    def head(self) -> Tensor:
+        table: Tensor = self._output.weight
+        return table
 
     def forward(self, inputs: Tensor, pack: Pack, dropout: float) -> Tensor:
         states: Tensor = self.model(
@@ -139,14 +154,15 @@ def load_trunk(model: str) -> Trunk:
     source = str(folder) if local else model
     try:
         config = AutoConfig.from_pretrained(source, **where)
-        loaded = AutoModelForCausalLM.from_pretrained(source, config=config, use_safetensors=True, **where)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(source, config=config, use_safetensors=True, **where)
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, **where)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UnusableTrunk(f"{model}: {error}") from error
     if not tokenizer.is_fast:
         raise UnusableTrunk(f"{model}: its tokenizer has no tokenizer.json; save it with a fast tokenizer")
     text = TextTokenizer(tokenizer, loaded.get_input_embeddings().weight.shape[0])
-    kind = Gpt2Trunk if isinstance(loaded, GPT2LMHeadModel) else AnyTrunk
+    plain = isinstance(loaded, GPT2LMHeadModel) and config.scale_attn_weights and config.tie_word_embeddings
+    kind = Gpt2Trunk if plain and not config.scale_attn_by_inverse_layer_idx else AnyTrunk
     trunk: Trunk = kind(loaded.float(), text, model)
     trunk.digest = digest_of(trunk)
     return trunk

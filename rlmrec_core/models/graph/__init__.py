@@ -23,6 +23,10 @@ class GraphFamily:
         """Those of Con or Gen."""
         return ALIGNMENT_SETTINGS.get(variant)
 
+    def files(self, settings: RunSettings) -> dict[str, str]:
+        """None."""
+        return {}
+
     def fit(
         self, inputs: Inputs, settings: RunSettings, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None
     ) -> FitResult:

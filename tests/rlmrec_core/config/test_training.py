@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.presets import HyperPreset
-from rlmrec_core.config.registry import BackboneName, VariantName, backbone_settings
+from rlmrec_core.config.registry import FAMILIES, backbone_settings
 from rlmrec_core.config.training import RunSettings
 
-EVERY_RUN = list(product(get_args(HyperPreset), get_args(BackboneName), get_args(VariantName)))
+EVERY_MODEL = [(name, variant) for family in FAMILIES for name, variant in product(family.backbones, family.variants)]
+EVERY_RUN = [(preset, *model) for preset, model in product(get_args(HyperPreset), EVERY_MODEL)]
 
 
 @pytest.mark.parametrize(("preset", "backbone", "variant"), EVERY_RUN)
@@ -94,7 +95,7 @@ def test_own_values_come_before_the_preset():
 
 
 def test_settings_come_back_from_json_with_their_own_types():
-    for backbone, variant in product(get_args(BackboneName), get_args(VariantName)):
+    for backbone, variant in EVERY_MODEL:
         run = TrainConfig(patience=3).run(backbone, variant, 1)
         assert RunSettings.model_validate_json(run.model_dump_json()) == run
         assert type(run.backbone_settings) is backbone_settings(backbone)
@@ -148,7 +149,7 @@ def test_reading_settings_loads_no_model():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
-@pytest.mark.parametrize(("backbone", "variant"), list(product(get_args(BackboneName), get_args(VariantName))))
+@pytest.mark.parametrize(("backbone", "variant"), EVERY_MODEL)
 def test_the_paper_protocol_leaves_our_own_search_out(backbone, variant):
     for ours, theirs in (("movielens", "amazon-book"), ("xrec-yelp", "yelp"), ("sample", "amazon-book")):
         run = TrainConfig(preset=ours, protocol="paper").run(backbone, variant, 1)

@@ -34,6 +34,15 @@ def test_one_row_per_model_part_metric_and_cut_off(checkerboard):
     assert value(table, backbone="popularity", variant="popularity", seed=0, part="test", metric="recall", k=12) < 1
 
 
+def test_metrics_are_those_that_were_asked_for(checkerboard):
+    models = {ModelId("cllm4rec", "base", 1): perfect(checkerboard)}
+    table = evaluate(checkerboard, models, EvaluateConfig(ks=(3,), metrics=("recall", "capped_recall")))
+    assert set(table["metric"].to_pylist()) == {"recall", "capped_recall"}
+    assert value(table, backbone="cllm4rec", part="test", metric="recall", k=3) < 1
+    with pytest.raises(ValueError, match="recall is needed"):
+        EvaluateConfig(metrics=("ndcg",))
+
+
 def test_train_items_are_left_out_and_the_held_out_parts_are_not(hand_split):
     table = evaluate(hand_split, {}, EvaluateConfig(ks=(1,)))
     # Popularity 2, 1, 1, 0: user 1 has item 0 in train, so item 1 comes first and is the validation item.

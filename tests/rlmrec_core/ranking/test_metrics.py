@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.metrics import LinkPredCoverage, LinkPredNDCG, LinkPredRecall
 
-from rlmrec_core.ranking.metrics import coverage, find_hits, ndcg, novelty, recall
+from rlmrec_core.ranking.metrics import capped_recall, coverage, find_hits, ndcg, novelty, recall
 from rlmrec_core.split import Edges
 
 
@@ -26,9 +26,16 @@ def test_by_hand():
     assert hits.hit.tolist() == [[False, True, False], [False, True, False]]
     assert recall(hits, 2).tolist() == [0.5, 1.0]
     assert recall(hits, 1).tolist() == [0.0, 0.0]
+    assert capped_recall(hits, 1).tolist() == [0.0, 0.0]
+    assert capped_recall(hits, 3).tolist() == [0.5, 1.0]
     second = 1 / math.log2(3)
     np.testing.assert_allclose(ndcg(hits, 2), [second / (1 + second), second])
     np.testing.assert_allclose(ndcg(hits, 3), [second / (1 + second), second])
+
+
+def test_capped_recall_is_full_where_every_place_is_a_hit():
+    hits = find_hits(np.array([[1, 2]], dtype=np.int32), edges([(0, 1), (0, 2), (0, 3), (0, 4)]), n_items=5)
+    assert (recall(hits, 2).item(), capped_recall(hits, 2).item()) == (0.5, 1.0)
 
 
 def test_coverage_and_novelty_by_hand():

@@ -27,7 +27,7 @@ def build(checkerboard, texts):
     """A model on the checkerboard under these settings, in float64 and without dropout unless they say otherwise."""
 
     def build(trunk=None, dtype=torch.float64, **changes):
-        settings = CLLM4RecRun(**(TINY | {"trunk": "random", "dropout": 0.0} | changes))
+        settings = CLLM4RecRun(**(TINY | {"trunk": "random", "initial": "normal"} | changes))
         trunk = trunk or embedded_trunk(settings, texts)
         trunk.requires_grad_(False)
         most = min(trunk.max_positions or 1024, 1024)

@@ -41,7 +41,7 @@ def batches(model, rng):
 @pytest.mark.parametrize("protocol", ["paper", "code"])
 @pytest.mark.parametrize("name", ["interactions", "recommendation", "texts"])
 def test_a_step_is_that_of_padded_batches_with_full_logits(build, name, protocol):
-    model = build(protocol=protocol, prior_weight=0.3, mutual_weight=0.7, batch_tokens=64)
+    model = build(protocol=protocol, prior_weight=0.3, mutual_weight=0.7, user_weight=5.0, batch_tokens=64)
     side = "content" if name == "texts" else "collaborative"
     documents = batches(model, np.random.default_rng(0))[name]
     found = model.backward(side, documents, regularised=True)

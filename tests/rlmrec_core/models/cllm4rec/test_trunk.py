@@ -3,9 +3,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from rlmrec_core.models.cllm4rec import UnusableTrunk
 from rlmrec_core.models.cllm4rec.embedded import embedded_trunk, train_tokenizer
-from rlmrec_core.models.cllm4rec.trunk import Gpt2Trunk, digest_of, load_trunk
+from rlmrec_core.models.cllm4rec.trunk import Gpt2Trunk, UnusableTrunk, digest_of, load_trunk
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,9 @@ def plain_step(model, side, documents, *, regularised, dtype=torch.float64):
     nll = -(dense * log_p).sum() / n_targets
     nodes = torch.cat([torch.from_numpy(one.nodes) for one in documents])
     norm = n_targets if settings.protocol == "paper" else 0.5
-    mutual = settings.mutual_weight / 2 * (table[nodes] - other[nodes].detach()).square().sum() / norm
-    prior = settings.prior_weight / 2 * table[nodes].square().sum() / norm
+    weight = torch.where(nodes < n_users, settings.user_weight, 1.0).to(dtype).unsqueeze(1)
+    mutual = settings.mutual_weight / 2 * (weight * (table[nodes] - other[nodes].detach()).square()).sum() / norm
+    prior = settings.prior_weight / 2 * (weight * table[nodes].square()).sum() / norm
     total: Tensor = nll + (mutual if regularised else 0) + (prior if settings.protocol == "paper" else 0)
     total.backward()
     return float(nll), float(mutual), float(prior)

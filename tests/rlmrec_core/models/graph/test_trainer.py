@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlmrec_core.config import EvaluateConfig, TrainConfig
-from rlmrec_core.config.registry import BackboneName
+from rlmrec_core.config.registry import GraphBackbone
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import TrainingDiverged
 from rlmrec_core.models.graph import fit
@@ -14,7 +14,7 @@ from rlmrec_core.ranking import evaluate
 from rlmrec_core.vectors import Vectors
 
 VARIANTS = ("base", "con", "gen")
-BACKBONES = get_args(BackboneName)
+BACKBONES = get_args(GraphBackbone)
 
 
 def settings(variant="base", seed=7, backbone="lightgcn", **changes):
