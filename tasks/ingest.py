@@ -13,7 +13,7 @@ from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 3
+VERSION = 4
 
 
 @task(name="ingest", **UNCACHED)

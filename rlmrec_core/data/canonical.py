@@ -1,5 +1,6 @@
 """Blocks of a release's lines turned into batches of the canonical tables, and the lines that cannot be."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,17 @@ from rlmrec_core.data.layouts import SECONDS, Item, Owned, Review
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
 from rlmrec_core.data.objects import Columns, read_columns, read_records
-from rlmrec_core.data.texts import clean_texts, encodable, flat_text
+from rlmrec_core.data.texts import TEXTS_CUT, clean_texts, encodable, flat_text, n_long
 from rlmrec_core.data.times import MICROSECONDS, parsed_times
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
-Parsed = tuple[pa.RecordBatch, list[Fault]]
+Parsed = tuple[pa.RecordBatch, list[Fault], Counter[str]]
+"""The usable rows, what is wrong with the other lines, and how often something was repaired."""
 Parse = Callable[[Block], Parsed]
 
+_MISSING = "NaN read as missing"
 _NO_RATING = pa.scalar(None, pa.float64())
+_NO_TEXT = pa.scalar(None, pa.string())
 
 
 def interaction_batch(block: Block, fields: Review) -> Parsed:
@@ -28,7 +32,9 @@ def interaction_batch(block: Block, fields: Review) -> Parsed:
     usable, faults = _checked(columns, wrong)
     if faults:
         batch = batch.filter(usable)
-    return batch.cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line)
+    counts = Counter({TEXTS_CUT: n_long(columns.arrays[fields.review]) if fields.review else 0})
+    counts[_MISSING] = columns.n_missing
+    return batch.cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line), +counts
 
 
 def owned_batch(block: Block, fields: Owned) -> Parsed:
@@ -43,7 +49,11 @@ def owned_batch(block: Block, fields: Owned) -> Parsed:
         items = [_id(entry.get(fields.item)) if isinstance(entry, dict) else None for entry in owned]
         faults += [record.fault(f"{fields.item} is missing")] * items.count(None)
         rows += [{"user_id": user, "item_id": item} for item in items if item is not None]
-    return pa.RecordBatch.from_pylist(rows, schema=INTERACTIONS), sorted(faults, key=lambda fault: fault.line)
+    return (
+        pa.RecordBatch.from_pylist(rows, schema=INTERACTIONS),
+        sorted(faults, key=lambda fault: fault.line),
+        Counter(),
+    )
 
 
 def item_batch(block: Block, fields: Item) -> Parsed:
@@ -57,7 +67,7 @@ def item_batch(block: Block, fields: Item) -> Parsed:
             faults.append(record.fault(str(error)))
         except RecursionError:
             faults.append(record.fault("nested too deeply"))
-    return pa.RecordBatch.from_pylist(rows, schema=ITEMS), sorted(faults, key=lambda fault: fault.line)
+    return pa.RecordBatch.from_pylist(rows, schema=ITEMS), sorted(faults, key=lambda fault: fault.line), Counter()
 
 
 def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
@@ -81,7 +91,7 @@ def _id(value: Any) -> str | None:
 
 def _interactions(raw: dict[str, pa.Array], n: int, fields: Review) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
     """A row for each of the n in `raw`, and by problem where rows have it."""
-    users, items = (pc.utf8_trim_whitespace(raw[name]) for name in (fields.user, fields.item))
+    users, items = (cells.trimmed_ids(raw[name]) for name in (fields.user, fields.item))
     ratings = raw[fields.rating] if fields.rating else pa.nulls(n, pa.float64())
     if fields.unrated is not None:
         ratings = pc.if_else(pc.equal(ratings, fields.unrated), _NO_RATING, ratings)
@@ -100,7 +110,11 @@ def _interactions(raw: dict[str, pa.Array], n: int, fields: Review) -> tuple[pa.
 
 def _times(values: pa.Array, form: str) -> tuple[pa.Array, pa.Array]:
     """The times, and where a value is none."""
-    written = values if form == SECONDS else cells.without_blanks(values)
+    written = (
+        values
+        if form == SECONDS
+        else pc.replace_with_mask(values, _is_blank(pc.utf8_trim_whitespace(values)), _NO_TEXT)
+    )
     times = cells.epoch_times(written) if form == SECONDS else parsed_times(written, form)
     return times, pc.and_(pc.is_null(times), pc.is_valid(written))
 

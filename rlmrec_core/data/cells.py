@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from rlmrec_core.data.chunks import Chunk
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.texts import clean_texts, flat_text
+from rlmrec_core.data.texts import TEXTS_CUT, clean_texts, flat_text, n_long
 from rlmrec_core.data.times import MICROSECONDS, TimeColumn
 from rlmrec_core.tables import ATTRIBUTES
 
@@ -31,19 +31,28 @@ def ids(chunk: Chunk, column: str) -> pa.Array:
         raise _wrong_type(chunk, column, array.type, "ids must be integers or strings")
     if column in chunk.odd:
         chunk.refuse(column, chunk.odd[column], "{} is not an id", "write an integer or a string")
-    trimmed = pc.utf8_trim_whitespace(array)
+    trimmed = trimmed_ids(array)
     if blanks := pc.sum(pc.not_equal(trimmed, array)).as_py():
         chunk.counts[f"ids with blanks around them in {column!r}"] += blanks
     if pc.any(pc.and_(pc.ends_with(trimmed, "0"), pc.match_substring(trimmed, "."))).as_py():
         whole = pc.replace_substring_regex(trimmed, r"^([+-]?\d+)\.0+$", r"\1")
         chunk.counts[_UNIFIED.format(column)] += pc.sum(pc.not_equal(whole, trimmed)).as_py() or 0
         trimmed = whole
-    if pc.any(pc.match_substring(trimmed, "E+")).as_py():
-        rounded = pc.match_substring_regex(trimmed, r"^\d(\.\d+)?E\+\d+$")
+    if pc.any(pc.match_substring(trimmed, "e+", ignore_case=True)).as_py():
+        rounded = pc.match_substring_regex(trimmed, r"^\d(\.\d+)?[Ee]\+\d+$")
         chunk.refuse(column, rounded, "{} has lost digits of the id", "format the column as text in the spreadsheet")
     return _with_ids(chunk, column, trimmed)
 
 
+def trimmed_ids(array: pa.Array) -> pa.Array:
+    """The texts without what cannot be seen around them: white space, byte order marks, joiners of no width."""
+    trimmed = pc.utf8_trim_whitespace(array)
+    if pc.any(pc.match_substring_regex(trimmed, f"^[{_UNSEEN}]|[{_UNSEEN}]$")).as_py():
+        trimmed = pc.utf8_trim_whitespace(pc.utf8_trim(trimmed, _UNSEEN))
+    return trimmed
+
+
+_UNSEEN = "\ufeff\u200b\u200c\u200d\u2060"
 _UNIFIED = "ids like 1.0 read as 1 in {!r}"
 
 
@@ -69,7 +78,11 @@ def _whole(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
 
 def texts(chunk: Chunk, column: str | None) -> pa.Array:
     """Optional text, cleaned; what is empty or says that there is none becomes null. No column: all null."""
-    return pa.nulls(len(chunk), pa.string()) if column is None else clean_texts(written(chunk, column))
+    if column is None:
+        return pa.nulls(len(chunk), pa.string())
+    raw = written(chunk, column)
+    chunk.counts[TEXTS_CUT] += n_long(raw)
+    return clean_texts(raw)
 
 
 def written(chunk: Chunk, column: str) -> pa.Array:
@@ -81,12 +94,6 @@ def written(chunk: Chunk, column: str) -> pa.Array:
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
             raise _wrong_type(chunk, column, array.type, "text is expected") from error
     return array
-
-
-def without_blanks(array: pa.Array) -> pa.Array:
-    """The strings, with null for those that are empty or all white space."""
-    blank = pc.or_(pc.equal(array, ""), pc.utf8_is_space(array))
-    return pc.if_else(blank, pa.scalar(None, pa.string()), array) if pc.any(blank).as_py() else array
 
 
 def ratings(chunk: Chunk, column: str | None, decimal: str = ".") -> pa.Array:

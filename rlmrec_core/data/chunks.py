@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlmrec_core.config.data import TableFormat
 from rlmrec_core.data.delimited import read_delimited
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.files import explained, format_of, is_utf8, read_utf8
+from rlmrec_core.data.files import ONE_PER_LINE, explained, format_of, is_utf8, read_utf8, refuse_whole_json
 from rlmrec_core.data.malformed import Fault, MalformedLines, excerpt
 
 LINES_PER_CHUNK = 20_000
@@ -145,8 +147,22 @@ def _read_text(
 
     for rows in read_delimited(file, form, pick, block_column):
         _report(file, rows.faults, faults)
+        if faults is not None:
+            faults.doubt(str(file), rows.doubtful)
         if len(rows.numbers) or rows.faults:
-            yield Chunk(file, rows.columns, rows.numbers, rows.lines)
+            chunk = Chunk(file, rows.columns, rows.numbers, rows.lines, faults)
+            if len(columns) > 1:
+                way_out = "drop the row; where it is the first, leave ingest.column_names out or set ingest.header"
+                chunk.refuse(columns[0], _names_again(rows.columns), "the row repeats the columns' names", way_out)
+            yield chunk
+
+
+def _names_again(columns: Mapping[str, pa.Array]) -> npt.NDArray[np.bool_]:
+    """Which rows hold the names of the columns, as where files were joined with their headers."""
+    arrays = ((name, pc.utf8_trim(array, " \t\ufeff")) for name, array in columns.items())
+    where = (pc.equal(array, name).to_numpy(zero_copy_only=False) for name, array in arrays)
+    again: npt.NDArray[np.bool_] = np.logical_and.reduce(list(where))
+    return again
 
 
 def _report(file: Path, found: list[Fault], faults: MalformedLines | None) -> None:
@@ -173,8 +189,11 @@ def _read_json_lines(
     file: Path, columns: list[str], form: TableFormat, faults: MalformedLines | None
 ) -> Iterator[Chunk]:
     seen: set[str] = set()
+    keys = [json.dumps(name).encode() for name in columns]
     n_rows = n_lines = 0
     for lines in _lines(file, form.encoding):
+        if not n_lines:
+            refuse_whole_json(lines, file)
         objects, places, counts = [], [], Counter[str]()
         misfits: list[Fault] = []
         for line in lines:
@@ -183,11 +202,10 @@ def _read_json_lines(
                 continue
             n_rows += 1
             try:
-                objects.append(_parse(line, counts))
+                objects.append(_parse(line, counts, keys))
                 places.append((n_rows, n_lines))
             except ValueError as error:
-                way_out = "write one JSON object per line, in UTF-8"
-                misfits.append(Fault(n_lines, str(error), line.strip(), n_rows, None, way_out))
+                misfits.append(Fault(n_lines, str(error), line.strip(), n_rows, None, ONE_PER_LINE))
         _report(file, misfits, faults)
         seen.update(*objects)
         read = {name: _as_array([row.get(name) for row in objects]) for name in columns}
@@ -238,8 +256,11 @@ def _folded(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def _parse(line: bytes, counts: Counter[str]) -> dict[str, Any]:
-    """The line's object, its numbers with all their digits. Raises ValueError if it holds none."""
+def _parse(line: bytes, counts: Counter[str], keys: Sequence[bytes]) -> dict[str, Any]:
+    """The line's object, its numbers with all their digits. Raises ValueError if it holds none, or a key twice.
+
+    keys: as JSON writes them, of the columns that are asked for.
+    """
     try:
         parsed = _loads(line)
     except orjson.JSONDecodeError as error:
@@ -252,7 +273,20 @@ def _parse(line: bytes, counts: Counter[str]) -> dict[str, Any]:
             counts["lines with NaN, which is no JSON, read as missing"] += 1
     if not isinstance(parsed, dict):
         raise ValueError(f"a JSON {type(parsed).__name__}, not an object")
+    for key in keys:
+        if line.count(key) > 1:
+            with suppress(RecursionError):
+                json.loads(line, object_pairs_hook=_once)
     return parsed
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of the pairs. Raises ValueError where two have one key: parsers take either."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        key = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+        raise ValueError(f"the key {key!r} stands there twice")
+    return found
 
 
 _LONG_NUMBER = re.compile(rb"[:\[,\s]-?\d{19}")

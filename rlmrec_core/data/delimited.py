@@ -3,18 +3,15 @@
 A block whose quotes stand where they may is given to Arrow's parser; any other one is read record by record. Both
 follow the same rules: a quoted cell begins right after a delimiter or line end and ends right before one, quotes within
 are doubled or escaped, and rows end at line ends outside quotes. A quote that breaks the rules would swallow rows, so
-the file is refused with the row where it stands.
+the file is refused with the row where it stands. One that another closes by chance breaks none: that is told.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
@@ -22,8 +19,18 @@ from rlmrec_core.config.data import TableFormat
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.files import format_of, read_utf8
 from rlmrec_core.data.malformed import Fault
+from rlmrec_core.data.records import (
+    LONGEST_RECORD,
+    Dialect,
+    QuoteError,
+    Record,
+    end_of_records,
+    is_blank,
+    lines_of,
+    records_of,
+    rows_within_quotes,
+)
 
-LONGEST_RECORD = 64 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 # No text holds it: stands in for a delimiter of more than one byte.
 _UNIT_SEPARATOR = "\x1f"
@@ -32,20 +39,12 @@ Pick = Callable[[Sequence[str], str], Sequence[str]]
 """Names of the columns to read, of those that there are; raises DataError where one is missing. Also given: a hint."""
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How cells and rows are set apart; `quote` and `escape` may be empty."""
-
-    delimiter: str
-    quote: str
-    escape: str = ""
-
-
 @dataclass
 class Rows:
     """Some consecutive rows: the asked-for columns as text, and what could not be a row.
 
     numbers: of each row, counted from 1, malformed ones included. lines: where each begins in the file, from 1.
+    doubtful: lines within quotes that look like rows.
     """
 
     columns: dict[str, pa.Array]
@@ -53,24 +52,7 @@ class Rows:
     lines: Callable[[], Sequence[int]]
     faults: list[Fault] = field(default_factory=list)
     n_records: int = 0
-
-
-@dataclass(frozen=True)
-class _Record:
-    """Cells, the line where they begin, and where they end: the next line, and characters from the start."""
-
-    cells: list[str]
-    line: int
-    next_line: int
-    end: int
-
-
-class _QuoteError(ValueError):
-    """A quote that breaks the rules. `open`: it is not closed before the text ends."""
-
-    def __init__(self, line: int, open_: bool) -> None:
-        super().__init__()
-        self.line, self.open = line, open_
+    doubtful: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -122,9 +104,9 @@ def _layout(file: Path, form: TableFormat, pick: Pick, first: bytes, block_colum
     skipped = len(first) - len(text.encode("utf-8", "surrogateescape"))
     dialect, hint = _dialect(file, form, named, text, pick)
     try:
-        records = (record for record in _records(text, dialect, line) if not _is_blank(record.cells))
+        records = (record for record in records_of(text, dialect, line) if not is_blank(record.cells))
         top = next((record for record in records if not (block_column and _block_value(record.cells))), None)
-    except _QuoteError as error:
+    except QuoteError as error:
         raise _quote_refused(file, dialect, 1, error) from error
     if top is None:
         raise DataError.at("the file holds no rows", "write at least one row, or leave the file out", file=file)
@@ -179,11 +161,12 @@ class _Reader:
     def read(self, data: bytes, *, final: bool) -> tuple[int, Rows]:
         """How many of the bytes make whole records, and those records."""
         rows = None
-        end = None if self._layout.block_column else _end_of_records(data, self._layout.dialect, final)
+        end = None if self._layout.block_column else end_of_records(data, self._layout.dialect, final)
         if end is not None:
             rows = self._at_once(data[:end])
         if end is None or rows is None:
             end, rows = self._one_by_one(data, final)
+        rows.doubtful = rows_within_quotes(data[:end], self._layout.dialect, len(self._layout.names), self._line)
         self._n_rows += rows.n_records
         self._line += data.count(b"\n", 0, end)
         return end, rows
@@ -218,7 +201,7 @@ class _Reader:
         n = table.num_rows
         columns = {name: table[name].combine_chunks() for name in layout.wanted}
         numbers = range(self._n_rows + 1, self._n_rows + 1 + n)
-        return Rows(columns, numbers, partial(_lines_of, block, dialect, self._line, n), n_records=n)
+        return Rows(columns, numbers, partial(lines_of, block, dialect, self._line, n), n_records=n)
 
     def _one_by_one(self, data: bytes, final: bool) -> tuple[int, Rows]:
         layout, width = self._layout, len(self._layout.names)
@@ -231,9 +214,9 @@ class _Reader:
         end = 0
         rows = Rows({}, numbers, lambda: lines)
         try:
-            for record in _records(text, layout.dialect, self._line):
+            for record in records_of(text, layout.dialect, self._line):
                 end, cells = record.end, record.cells
-                if _is_blank(cells) and (width > 1 or not cells):
+                if is_blank(cells) and (width > 1 or not cells):
                     continue
                 if layout.block_column and (value := _block_value(cells)):
                     self._block_value = value
@@ -250,7 +233,7 @@ class _Reader:
                 kept.append([*cells, self._block_value or ""] if layout.block_column else cells)
                 numbers.append(number)
                 lines.append(record.line)
-        except _QuoteError as error:
+        except QuoteError as error:
             if final or not error.open:
                 raise _quote_refused(layout.file, layout.dialect, self._n_rows + rows.n_records + 1, error) from error
         names = [*layout.names, layout.block_column] if layout.block_column else layout.names
@@ -260,95 +243,11 @@ class _Reader:
         return len(text[:end].encode("utf-8", "surrogateescape")), rows
 
 
-def _end_of_records(data: bytes, dialect: Dialect, final: bool) -> int | None:
-    """How many bytes make whole records; None if a quote stands where none may, or may be escaped."""
-    end = len(data) if final else data.rfind(b"\n") + 1
-    quote = dialect.quote.encode()
-    if dialect.escape and dialect.escape.encode() in data:
-        return None
-    if not quote or quote not in data:
-        return end
-    if len(quote) > 1 or not dialect.delimiter.isascii():
-        return None
-    cells = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(cells == quote[0])
-    # Every other one opens: a doubled quote closes and opens again.
-    opening, closing = quotes[::2], quotes[1::2]
-    outside = np.frombuffer(dialect.delimiter.encode() + b"\r\n" + quote, np.uint8)
-    before, after = cells[opening[opening > 0] - 1], cells[closing[closing + 1 < len(data)] + 1]
-    if not (np.isin(before, outside).all() and np.isin(after, outside).all()):
-        return None
-    if final:
-        return None if len(quotes) % 2 else end
-    line_end = end - 1
-    while line_end >= 0 and (n_before := int(np.searchsorted(quotes, line_end))) % 2:
-        line_end = data.rfind(b"\n", 0, int(quotes[n_before - 1]))
-    return line_end + 1
-
-
-def _records(text: str, dialect: Dialect, line: int) -> Iterator[_Record]:
-    """The records of a text whose first line has the number `line`. Raises _QuoteError where a quote breaks them."""
-    lines = _Lines(text, line)
-    if len(dialect.delimiter) > 1:
-        for written in lines:
-            yield _Record(written.rstrip("\r\n").split(dialect.delimiter), lines.line - 1, lines.line, lines.end)
-        return
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD * 2))
-    reader = csv.reader(
-        lines,
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote or None,
-        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        escapechar=dialect.escape or None,
-        strict=True,
-    )
-    begin = line
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise _QuoteError(begin, "unexpected end" in str(error)) from error
-        yield _Record(cells, begin, lines.line, lines.end)
-        begin = lines.line
-
-
-class _Lines:
-    """The lines of a text with their ends, counting how far they go: the next line's number, and characters."""
-
-    def __init__(self, text: str, line: int) -> None:
-        self._text = io.StringIO(text, newline="")
-        self.line, self.end = line, 0
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        written = next(self._text)
-        self.end += len(written)
-        # Old line ends within a line end rows, but number nothing.
-        self.line += written.endswith("\n")
-        return written
-
-
-def _lines_of(block: bytes, dialect: Dialect, line: int, n_rows: int) -> Sequence[int]:
-    """The line where each of a block's rows begins."""
-    if block.count(b"\n") + (not block.endswith(b"\n")) == n_rows:
-        return range(line, line + n_rows)
-    records = _records(block.decode("utf-8", "surrogateescape"), dialect, line)
-    return [record.line for record in records if not _is_blank(record.cells)]
-
-
-def _is_blank(cells: list[str]) -> bool:
-    return not cells or (len(cells) == 1 and not cells[0].strip())
-
-
 def _block_value(cells: list[str]) -> str | None:
     return cells[0].strip().removesuffix(":").strip() if len(cells) == 1 and cells[0].rstrip().endswith(":") else None
 
 
-def _misfit(record: _Record, number: int, width: int, layout: _Layout) -> Fault:
+def _misfit(record: Record, number: int, width: int, layout: _Layout) -> Fault:
     text = layout.dialect.delimiter.join(record.cells)
     if len(record.cells) == width:
         problem, way_out = f"no line with a {layout.block_column} and a colon stands above", "repair the file"
@@ -378,7 +277,7 @@ def _encodes(cell: str) -> bool:
     return True
 
 
-def _quote_refused(file: Path, dialect: Dialect, row: int, error: _QuoteError) -> DataError:
+def _quote_refused(file: Path, dialect: Dialect, row: int, error: QuoteError) -> DataError:
     what = "opens here and is never closed" if error.open else "opens here and closes before the cell ends"
     way_out = f"close it, double the quotes within, or {_unquoted(dialect)}"
     return DataError.at(f"a quote ({dialect.quote}) {what}", way_out, file=file, row=row, line=error.line)

@@ -44,6 +44,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+ONE_PER_LINE = "write one JSON object per line, in UTF-8"
+_ONE_BY_ONE = ONE_PER_LINE + ", such as by: jq -c '{}' OLD.json > NEW.jsonl"
 PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
@@ -185,7 +187,7 @@ def _unpack(stream: IO[bytes], packing: str, file: Path, stack: ExitStack) -> IO
 
 
 def _member(archive: zipfile.ZipFile, file: Path) -> str:
-    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    names = [name for name in archive.namelist() if not name.endswith("/") and not _is_litter(name)]
     if "[Content_Types].xml" in names:
         raise DataError.at("an Excel workbook or another document, not text", "save it as CSV", file=file)
     if len(names) != 1:
@@ -194,12 +196,26 @@ def _member(archive: zipfile.ZipFile, file: Path) -> str:
     return names[0]
 
 
+def _is_litter(name: str) -> bool:
+    """Whether a file manager put the file into the archive."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
+
+
 def _refuse_foreign(head: bytes, file: Path) -> None:
     if head[257:262] == b"ustar":
         raise DataError.at("a tar archive, not text", "unpack it", file=file)
     for magic, (what, way_out) in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError.at(f"{what}, not text", way_out, file=file)
+
+
+def refuse_whole_json(lines: Sequence[bytes], file: Path | str) -> None:
+    """Raise DataError if the first lines begin one JSON text that goes over the whole file, such as an array."""
+    first, *others = [line for line in map(bytes.strip, lines) if line][:2] or [b""]
+    if first.startswith(b"[") and (first[1:].lstrip()[:1] in (b"", b"{") or not others):
+        raise DataError.at("one JSON array, not an object per line", _ONE_BY_ONE.format(".[]"), file=file)
+    if first == b"{":
+        raise DataError.at("a JSON object over several lines", _ONE_BY_ONE.format("."), file=file)
 
 
 def is_utf8(file: Path) -> bool:

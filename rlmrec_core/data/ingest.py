@@ -29,7 +29,7 @@ class Ingested:
 
     def warnings(self) -> list[str]:
         """What is strange though it can be read, one line each; complete once the tables are drained."""
-        return list(self._reader.warnings)
+        return [*self._reader.warnings, *self._reader.malformed.warnings]
 
     def malformed(self) -> pa.Table:
         """Some of the lines that were skipped (MALFORMED); complete once the tables are drained."""
@@ -78,11 +78,15 @@ def check(config: IngestConfig, *, sampled: int = 1000) -> Checked:
                 for _ in stream:
                     pass
             except DataError as error:
-                faults.keep(error)
+                # That nothing was read needs no word where a file has told why.
+                if error.file or not faults.refusal:
+                    faults.keep(error)
     except DataError as error:
         return Checked(faults.table(), pa.Table.from_pylist([], STATISTICS), [], str(error))
     refusal = faults.refusal
-    return Checked(faults.table(), _report(rows, reader), reader.warnings, str(refusal) if refusal else None)
+    return Checked(
+        faults.table(), _report(rows, reader), [*reader.warnings, *faults.warnings], str(refusal) if refusal else None
+    )
 
 
 def _report(rows: Counter[str], reader: Reader) -> pa.Table:

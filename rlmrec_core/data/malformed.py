@@ -1,6 +1,6 @@
 """Rows and lines that cannot be used: counted, sampled into the report, and too many of them an error."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from rlmrec_core.tables import MALFORMED
 SAMPLED = 20
 _EXCERPT = 200
 _REPAIR = "repair the file"
+_UNQUOTE = 'close it, or read the file without quoting (ingest.quote = "")'
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class MalformedLines:
         self._limit, self._share, self._strict, self._sampled_at_most = limit, share, strict, sampled
         self._sampled: dict[str, list[Fault]] = {}
         self._counts: dict[str, int] = {}
-        self._patient = patient
+        self._doubtful: dict[str, tuple[int, int]] = {}
+        self.patient = patient
         self.refusal: DataError | None = None
 
     def start(self, file: str) -> None:
         """Forget what an earlier reading of the file met."""
         self._sampled[file], self._counts[file] = [], 0
+        self._doubtful.pop(file, None)
 
     def add(self, file: str, faults: Iterable[Fault]) -> None:
         """Record faults of a file, in the order of its lines. Raises DataError beyond the limit."""
@@ -74,6 +77,24 @@ class MalformedLines:
                     more += f"; the first, line {self._sampled[file][0].line:,}: {self._sampled[file][0].problem}"
                 way_out = f"repair the file, or allow more than {self._limit:,} (ingest.max_malformed)"
                 self._refuse(replace(fault, way_out=way_out).error(file, more))
+
+    def doubt(self, file: str, lines: Sequence[int]) -> None:
+        """Record lines within quotes that look like rows. Raises DataError where strict."""
+        if lines:
+            n, first = self._doubtful.get(file, (0, lines[0]))
+            self._doubtful[file] = n + len(lines), first
+            if self._strict:
+                problem = "a line within quotes looks like a row: a quote before it may not be closed"
+                self._refuse(DataError.at(problem, _UNQUOTE, file=file, line=first))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was read though it may have been meant otherwise, one line each."""
+        told = []
+        for file, (n, first) in self._doubtful.items():
+            what = f"{n:,} lines within quotes look like rows" if n > 1 else "a line within quotes looks like a row"
+            told.append(f"{file}, line {first:,}: {what}; if a quote before is not closed, {_UNQUOTE}")
+        return told
 
     def finish(self, file: str, n_usable: int) -> None:
         """Judge a file that was read to its end.
@@ -102,7 +123,7 @@ class MalformedLines:
             self._refuse(replace(first, way_out=way_out).error(file, more))
 
     def _refuse(self, error: DataError) -> None:
-        if not self._patient:
+        if not self.patient:
             raise error
         self.refusal = self.refusal or error
 

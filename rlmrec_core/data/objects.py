@@ -52,6 +52,8 @@ class Columns:
     """Of each row's line, in the file."""
     block: Block
     faults: list[Fault]
+    n_missing: int
+    """Lines with NaN in one of the fields, which then is null."""
 
     @cached_property
     def _lines(self) -> list[bytes]:
@@ -84,10 +86,11 @@ def read_columns(block: Block, schema: pa.Schema) -> Columns:
     rows = _rows_at_once(block, schema)
     numbers: Sequence[int] = range(block.first_line, block.first_line + block.n_lines)
     faults: list[Fault] = []
+    n_missing = 0
     if rows is None:
-        rows, numbers, faults = _rows_one_by_one(block, schema)
+        rows, numbers, faults, n_missing = _rows_one_by_one(block, schema)
     arrays = {field.name: _as_array(rows, place, field) for place, field in enumerate(schema)}
-    return Columns(arrays, numbers, block, faults)
+    return Columns(arrays, numbers, block, faults, n_missing)
 
 
 _LITERAL = (b"{'", b"{u")
@@ -126,30 +129,36 @@ def _rows_at_once(block: Block, schema: pa.Schema) -> list[Any] | None:
     return None
 
 
-def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[int], list[Fault]]:
-    """The rows that there are, the numbers of their lines, and what is wrong with the others."""
+def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[int], list[Fault], int]:
+    """The rows that there are, the numbers of their lines, what is wrong with the others, and lines with NaN."""
     rows: list[Any] = []
     numbers: list[int] = []
     faults: list[Fault] = []
+    n_missing = 0
     lines = block.data.split(b"\n")
     literals = lines if _is_json(block) else as_json(block.data).split(b"\n")
     for number, (line, literal) in enumerate(zip(lines, literals, strict=True), start=block.first_line):
         if line and not line.isspace():
             try:
-                rows.append(_row(line, literal, schema))
+                row, has_nan = _row(line, literal, schema)
+                rows.append(row)
                 numbers.append(number)
+                n_missing += has_nan
             except ValueError as error:
                 faults.append(Fault(number, str(error), line.strip()))
-    return rows, numbers, faults
+    return rows, numbers, faults, n_missing
 
 
-def _row(line: bytes, literal: bytes, schema: pa.Schema) -> msgspec.Struct:
+def _row(line: bytes, literal: bytes, schema: pa.Schema) -> tuple[msgspec.Struct, bool]:
+    """The line's row, and whether a NaN in it stands for what is missing."""
     row_type, decoder = _decoder(schema)
     with suppress(*_REFUSED):
         _check_utf8(line)
-        return cast(msgspec.Struct, decoder.decode(literal if line.startswith(_LITERAL) else line))
+        return cast(msgspec.Struct, decoder.decode(literal if line.startswith(_LITERAL) else line)), False
     found = _parse(line.strip(), literal)
-    return row_type(*(_fit(found.get(field.name), field) for field in schema))
+    values = [found.get(field.name) for field in schema]
+    row = row_type(*(_fit(value, field) for value, field in zip(values, schema, strict=True)))
+    return row, any(value != value for value in values)
 
 
 def _check_utf8(data: bytes) -> None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 from rlmrec_core.config.data import IngestConfig
 from rlmrec_core.data.canonical import Parse, interaction_batch, item_batch, owned_batch
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.files import PACKINGS, find_files
+from rlmrec_core.data.files import PACKINGS, find_files, refuse_whole_json
 from rlmrec_core.data.layouts import LAYOUTS
-from rlmrec_core.data.lines import TAR_SUFFIXES, LineFile, read_blocks
+from rlmrec_core.data.lines import TAR_SUFFIXES, Block, LineFile, read_blocks
 from rlmrec_core.data.parallel import in_order
 from rlmrec_core.data.reader import Reader
 
@@ -34,7 +34,7 @@ class RawReader(Reader):
 
     def interactions(self) -> Iterator[pa.RecordBatch]:
         for file in self._review_files:
-            yield from self._without_faults(file, self._parse_of(file))
+            yield from self.whole(self._without_faults(file, self._parse_of(file)))
 
     def _parse_of(self, file: LineFile) -> Parse:
         if self._layout.owned and fnmatch(file.path.name, f"{self._layout.owned_files}*"):
@@ -46,7 +46,7 @@ class RawReader(Reader):
         seen: set[str] = set()
         self.counts["items listed again"] = 0
         for file in self._item_files:
-            for batch in self._without_faults(file, partial(item_batch, fields=self._layout.item)):
+            for batch in self.whole(self._without_faults(file, partial(item_batch, fields=self._layout.item))):
                 first = _first_times(batch.column("item_id").to_pylist(), seen)
                 self.counts["items listed again"] += len(first) - sum(first)
                 yield batch.filter(pa.array(first, pa.bool_()))
@@ -55,8 +55,9 @@ class RawReader(Reader):
         name = str(file)
         self.malformed.start(name)
         n_rows = 0
-        for batch, faults in in_order(parse, read_blocks(file, self.config.encoding)):
+        for batch, faults, counts in in_order(parse, _usual(read_blocks(file, self.config.encoding))):
             self.malformed.add(name, faults)
+            self.counts.update(counts)
             n_rows += batch.num_rows
             yield batch
         self.malformed.finish(name, n_rows)
@@ -91,6 +92,14 @@ class RawReader(Reader):
             return [LineFile(path) for path in sorted(found)]
         archives = [path for path in find_files(self.folder, self._layout.archive) if path.name.endswith(TAR_SUFFIXES)]
         return [LineFile(path, usual) for path in archives[:1]]
+
+
+def _usual(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The blocks. Raises DataError if they are one JSON text, not lines with one each."""
+    for number, block in enumerate(blocks):
+        if not number:
+            refuse_whole_json(block.data.split(b"\n", 3)[:3], str(block.file))
+        yield block
 
 
 def _first_times(ids: list[str], seen: set[str]) -> list[bool]:

@@ -46,6 +46,15 @@ class Reader(ABC):
         """Batches of `tables.IMPORTED_PROFILES`: ready-made profiles, if the data has any."""
         return iter(())
 
+    def whole(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches of one file; where faults are collected, one that ends the reading of the file is kept, too."""
+        try:
+            yield from batches
+        except DataError as error:
+            if not self.malformed.patient:
+                raise
+            self.malformed.keep(error)
+
     @property
     def folder(self) -> Path:
         """The folder of the raw files."""

@@ -34,22 +34,28 @@ class TabularReader(Reader):
         return self._interaction_files + self._item_files
 
     def interactions(self) -> Iterator[pa.RecordBatch]:
-        config, columns = self.config, self.config.columns
+        columns = self.config.columns
         optional = (columns.rating, columns.timestamp, columns.event, columns.review)
         named = [columns.user_id, columns.item_id, *(name for name in optional if name)]
         known, seen = self._known_items, set[str]()
         for file in self._interaction_files:
-            times = TimeColumn(config.timestamp_format)
-            n_rows = 0
-            self.malformed.start(str(file))
-            for chunk in read_chunks([file], named, config, self.malformed, config.block_column):
-                batch = self._interaction_batch(chunk, times, known, seen)
-                n_rows += int(chunk.usable.sum())
-                yield batch
-            self.malformed.finish(str(file), n_rows)
-            self.warnings += times.warnings(file, columns.timestamp or "")
+            yield from self.whole(self._interactions_of(file, named, known, seen))
         if known is not None:
             self._tell_of_join(known, seen)
+
+    def _interactions_of(
+        self, file: Path, named: list[str], known: set[str] | None, seen: set[str]
+    ) -> Iterator[pa.RecordBatch]:
+        config = self.config
+        times = TimeColumn(config.timestamp_format)
+        n_rows = 0
+        self.malformed.start(str(file))
+        for chunk in read_chunks([file], named, config, self.malformed, config.block_column):
+            batch = self._interaction_batch(chunk, times, known, seen)
+            n_rows += int(chunk.usable.sum())
+            yield batch
+        self.malformed.finish(str(file), n_rows)
+        self.warnings += times.warnings(file, config.columns.timestamp or "")
 
     def items(self) -> Iterator[pa.RecordBatch]:
         columns = self.config.columns
@@ -57,23 +63,27 @@ class TabularReader(Reader):
         named = [key, *(name for name in (columns.title, columns.description) if name), *columns.attributes]
         seen: set[str] = set()
         for file in self._item_files:
-            n_rows = 0
-            self.malformed.start(str(file))
-            for chunk in read_chunks([file], named, self.config.format_of_items, self.malformed):
-                ids = cells.ids(chunk, key)
-                first = np.array([_is_new(item_id, seen) for item_id in ids.to_pylist()], bool)
-                chunk.refuse(key, ~first, "item {} occurs twice", "keep one row per item")
-                arrays = [
-                    ids,
-                    cells.texts(chunk, columns.title),
-                    cells.texts(chunk, columns.description),
-                    cells.attributes(chunk, columns.attributes),
-                ]
-                batch = _usable(chunk, arrays, ITEMS)
-                self._note(chunk.counts)
-                n_rows += batch.num_rows
-                yield batch
-            self.malformed.finish(str(file), n_rows)
+            yield from self.whole(self._items_of(file, key, named, seen))
+
+    def _items_of(self, file: Path, key: str, named: list[str], seen: set[str]) -> Iterator[pa.RecordBatch]:
+        columns = self.config.columns
+        n_rows = 0
+        self.malformed.start(str(file))
+        for chunk in read_chunks([file], named, self.config.format_of_items, self.malformed):
+            ids = cells.ids(chunk, key)
+            first = np.array([_is_new(item_id, seen) for item_id in ids.to_pylist()], bool)
+            chunk.refuse(key, ~first, "item {} occurs twice", "keep one row per item")
+            arrays = [
+                ids,
+                cells.texts(chunk, columns.title),
+                cells.texts(chunk, columns.description),
+                cells.attributes(chunk, columns.attributes),
+            ]
+            batch = _usable(chunk, arrays, ITEMS)
+            self._note(chunk.counts)
+            n_rows += batch.num_rows
+            yield batch
+        self.malformed.finish(str(file), n_rows)
 
     def _interaction_batch(
         self, chunk: Chunk, times: TimeColumn, known: set[str] | None, seen: set[str]
@@ -173,11 +183,16 @@ class TabularReader(Reader):
         key = self.config.columns.items_item_id or self.config.columns.item_id
         known: set[str] = set()
         unheard = MalformedLines(None, sampled=0)
-        for file in self._item_files:
-            unheard.start(str(file))
-            for chunk in read_chunks([file], [key], self.config.format_of_items, unheard):
-                ids = cells.ids(chunk, key)
-                known.update(ids.filter(pa.array(chunk.usable)).to_pylist())
+        try:
+            for file in self._item_files:
+                unheard.start(str(file))
+                for chunk in read_chunks([file], [key], self.config.format_of_items, unheard):
+                    ids = cells.ids(chunk, key)
+                    known.update(ids.filter(pa.array(chunk.usable)).to_pylist())
+        except DataError:
+            if not self.malformed.patient:
+                raise
+            return None  # Told once the items are read.
         return known
 
     @cached_property

@@ -64,14 +64,14 @@ def clean_text(text: str) -> str | None:
 
     Tags go, with what `<style>` and `<script>` hold; blocks begin a new line; entities become characters; files
     written into the text (data URIs) go; a list printed as a string becomes its parts, "a, b"; `nan`, `None`, `null`,
-    `N/A` and the like are no text. "< 5 degrees, > 30" stays: only what HTML knows, or what the text closes again, is
+    `NA` and the like are no text. "< 5 degrees, > 30" stays: only what HTML knows, or what the text closes again, is
     a tag. At most MAX_CHARS characters remain. Cleaning what is clean changes nothing.
     """
     for _ in range(4):  # Markup may be escaped once or twice more.
         before, text = text, _cleaned(text)
         if text == before:
             break
-    return None if text.lower() in _NO_TEXT else text
+    return None if text == "NA" or text.lower() in _NO_TEXT else text
 
 
 def _cleaned(text: str) -> str:
@@ -214,6 +214,16 @@ class TextLengths:
         at = pc.fill_null(position, -1).to_numpy(zero_copy_only=False)
         total: Lengths = np.concatenate([*lengths, np.zeros(1, np.int32)])[at]
         return total
+
+
+TEXTS_CUT = f"texts of more than {MAX_CHARS:,} characters, cut"
+
+
+def n_long(texts: pa.Array) -> int:
+    """How many of the texts are longer than MAX_CHARS, markup included."""
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) <= MAX_CHARS:
+        return 0
+    return int((lengths_of(texts) > MAX_CHARS).sum())
 
 
 def lengths_of(texts: pa.Array) -> Lengths:

@@ -67,6 +67,67 @@ def test_a_quote_that_swallows_rows_is_refused_where_it_begins(tmp_path: Path, c
     assert len(unquoted) + n_misfits == content.count("\n")
 
 
+SWALLOWING = 'user,item,text\nu1,i1,"great\nu2,i2,ok\nu3,i3,nice"\nu4,i4,"a\nb, c, d\n""e"", f"\n'
+
+
+@pytest.mark.parametrize("name", ["interactions.csv", "unmapped.csv"])
+def test_rows_between_two_lone_quotes_are_told(tmp_path: Path, name: str) -> None:
+    columns = {"user_id": "user", "item_id": "item"} if name == "unmapped.csv" else COLUMNS
+    chosen = config(tmp_path, SWALLOWING.encode(), name, columns=columns)
+
+    def told() -> None:
+        ingested = ingest(chosen)
+        assert drain(ingested.tables)["interactions"].num_rows == 2
+        assert [f"{name}, line 3: 2 lines within quotes look like rows" in line for line in ingested.warnings()] == [
+            True
+        ]
+
+    by_both(told)
+    strict = check(chosen.model_copy(update={"strict": True})).error
+    assert strict and "line 3: a line within quotes looks like a row" in strict and 'ingest.quote = ""' in strict
+
+
+def test_names_of_columns_within_the_file_are_no_row(tmp_path: Path) -> None:
+    joined = config(tmp_path, b"user,item,text\nu1,i1,a\n\xef\xbb\xbfuser,item,text\n\xef\xbb\xbfu2,i2,b\n")
+    assert rows(joined) == GOOD
+    [fault] = check(joined).faults.to_pylist()
+    assert (fault["row"], fault["problem"]) == (2, "the row repeats the columns' names")
+    named = config(tmp_path, b"user,item,text\nu1,i1,a\nu2,i2,b\n", column_names=tuple(NAMES))
+    assert rows(named) == GOOD and check(named).faults["row"].to_pylist() == [1]
+
+
+def test_a_key_that_stands_twice_in_an_object(tmp_path: Path) -> None:
+    lines = (
+        b'{"user": "u1", "item": "i1", "text": "\\"text\\"", "user": "u0"}\n{"user": "u2", "item": "i2", "text": "b"}\n'
+    )
+    chosen = config(tmp_path, lines, "a.jsonl")
+    assert rows(chosen) == GOOD[1:]
+    [fault] = check(chosen).faults.to_pylist()
+    assert (fault["row"], fault["problem"]) == (1, "the key 'user' stands there twice")
+
+
+@pytest.mark.parametrize("content", [b'[{"user": 1},\n{"user": 2}]', b"[\n {", b'{\n "user": 1\n}'])
+def test_json_over_a_whole_file_is_named(tmp_path: Path, content: bytes) -> None:
+    message = refusal(config(tmp_path, content, "a.json"))
+    assert "not an object per line" in message or "over several lines" in message
+    assert "jq -c" in message
+
+
+def test_all_files_are_looked_at_though_one_is_refused(tmp_path: Path) -> None:
+    for name, content in {
+        "1": "user\nu\n",
+        "2": 'user,item,text\nu,i,"\n',
+        "3": "user,item,text\n,i,a\nu,i,b\n",
+    }.items():
+        (tmp_path / f"{name}.csv").write_text(content)
+    (tmp_path / "items.csv").write_text("item\n\n")
+    checked = check(config(tmp_path, name="[123].csv", items_file="items.csv"))
+    told = [(Path(fault["file"]).name, fault["problem"]) for fault in checked.faults.to_pylist()]
+    assert [name for name, _ in told] == ["1.csv", "2.csv", "3.csv", "items.csv"]
+    assert told[2][1] == "the id is missing" and checked.report["value"].to_pylist()[0] == 1
+    assert checked.error and "1.csv, column 'item': the column is missing" in checked.error
+
+
 def test_a_quote_far_behind_is_found_where_it_begins(tmp_path: Path) -> None:
     content = "user,item,text\n" + "u,i,plain\n" * 300_000 + 'u,i,"open\n' + "u,i,plain\n" * 300_000
     assert "row 300001: a quote" in refusal(config(tmp_path, content.encode()))
@@ -128,14 +189,15 @@ def test_a_pattern_of_items_that_is_none(tmp_path: Path) -> None:
 
 
 def test_ids_keep_their_digits_and_whole_numbers_are_one(tmp_path: Path) -> None:
-    content = b"user,item,text\n007,1.0,\n 7 ,1,\n12345678901234567890123,2.50,\n1.2E+12,3,\n1,NaN,\n"
+    unseen = "user,item,text\n007,1.0,\n \ufeff7\u200b\u00a0,1,\n".encode()
+    content = unseen + b"12345678901234567890123,2.50,\n1.2e+12,3,\n1,NaN,\n"
     chosen = config(tmp_path, content)
     assert [row[:2] for row in rows(chosen)] == [("007", "1"), ("7", "1"), ("12345678901234567890123", "2.50")]
     checked = check(chosen)
     counts = {row["name"]: row["value"] for row in checked.report.to_pylist()}
     assert counts["ids like 1.0 read as 1 in 'item'"] == 1 and counts["ids with blanks around them in 'user'"] == 1
     assert [fault["problem"] for fault in checked.faults.to_pylist()] == [
-        "'1.2E+12' has lost digits of the id",
+        "'1.2e+12' has lost digits of the id",
         "the id is missing",
     ]
 
@@ -340,7 +402,7 @@ PIECES = ['"', ",", "\n", "\r\n", "a", '""', '"a"', "u,i,t\n", 'u,i,"x\ny"\n', '
 def by_both(check_them: Callable[[], Any]) -> None:
     """Also with every block read record by record."""
     check_them()
-    with mock.patch.object(delimited, "_end_of_records", lambda *_: None):
+    with mock.patch.object(delimited, "end_of_records", lambda *_: None):
         check_them()
 
 

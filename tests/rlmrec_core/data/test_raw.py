@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from rlmrec_core.config import IngestConfig
 from rlmrec_core.config.data import RawName
-from rlmrec_core.data import DataError, Ingested, files, ingest, lines, open_reader
+from rlmrec_core.data import DataError, Ingested, check, files, ingest, lines, open_reader
+from rlmrec_core.data.texts import MAX_CHARS
 from tests.rlmrec_core.data.releases import FILES, ITEMS, REVIEWS, put, python_literal, written
 from tests.rlmrec_core.data.worlds import drain
 
@@ -110,10 +111,15 @@ def test_numbers_in_quotes_and_ids_without(tmp_path: Path) -> None:
     assert read_row["timestamp"] == datetime(1970, 1, 2)
 
 
-def test_nan_is_what_is_missing(tmp_path: Path) -> None:
+def test_nan_is_missing_and_endless_texts_are_cut_and_both_are_counted(tmp_path: Path) -> None:
     line = b'{"reviewerID": "u", "asin": "i", "overall": NaN, "unixReviewTime": NaN, "reviewText": NaN}'
-    [row] = read(amazon(tmp_path, line))["interactions"].to_pylist()
+    long = json.dumps({"reviewerID": "u", "asin": "i", "reviewText": "w " * MAX_CHARS}).encode()
+    ingested = opened(amazon(tmp_path, line + b"\n" + long), "amazon-2014")
+    row, other = drain(ingested.tables)["interactions"].to_pylist()
     assert (row["rating"], row["timestamp"], row["review"]) == (None, None, None)
+    assert len(other["review"]) == MAX_CHARS - 1
+    counts = {row["name"]: row["value"] for row in ingested.report().to_pylist()}
+    assert counts["NaN read as missing"] == counts["texts of more than 30,000 characters, cut"] == 1
 
 
 def test_ids_keep_every_digit_and_lose_blanks(tmp_path: Path) -> None:
@@ -274,6 +280,12 @@ def test_an_archive_under_the_name_of_data_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"[{}, {}]", b"[\n{},\n{}]", b'{\n "asin": 1\n}'])
+def test_json_over_a_whole_file_is_named(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DataError, match=r"json.gz: (one JSON array|a JSON object over several lines).* jq -c "):
+        read(amazon(tmp_path, content))
+
+
 def test_no_usable_line_says_why(tmp_path: Path) -> None:
     amazon(tmp_path, written([{"user": "u"}] * 5))
     with pytest.raises(DataError, match=r"no usable line; of 5 none .* \(line 1: reviewerID is missing; line 2: "):
@@ -381,10 +393,37 @@ def test_whatever_the_lines_are_only_a_data_error_comes_out(
     @example(b"{}null\n\n{}", b"{}{}\n")
     @example(b"{}", b"{'x': " * 2000)
     @example(b"'" * 999, b"\\" * 999)
-    def check(reviews: bytes, items: bytes) -> None:
+    def comes_out(reviews: bytes, items: bytes) -> None:
         for name, content in zip(names, (reviews, items), strict=True):
             put(folder, name, content)
         with suppress(DataError):
             read(folder, release, max_malformed=3)
 
-    check()
+    comes_out()
+
+
+@EVERY_RELEASE
+def test_every_line_is_read_or_told(tmp_path_factory: pytest.TempPathFactory, release: RawName) -> None:
+    """Interactions and items read, listed again or told are as many as the lines that hold anything."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    names = [name.removesuffix(".gz") for name in FILES[release]]
+    chosen = IngestConfig(reader=release, path=str(folder), max_malformed=10**6, max_malformed_share=1.0)
+
+    @settings(max_examples=40, deadline=None)
+    @given(mutated(release), mutated(release))
+    @example(b"{}{}\n\n{}", written([ITEMS[release]] * 3))
+    @example(written([REVIEWS[release]]) + b"?\n \r\n" + written([REVIEWS[release]], python_literal), b"{}\n\n[1]")
+    def told(reviews: bytes, items: bytes) -> None:
+        for name, content in zip(names, (reviews, items), strict=True):
+            put(folder, name, content)
+        checked = check(chosen)
+        counts = {row["name"]: row["value"] for row in checked.report.to_pylist()}
+        for table, name, content in zip(("interactions", "items"), names, (reviews, items), strict=True):
+            faults = [fault for fault in checked.faults.to_pylist() if fault["file"] == str(folder / name)]
+            if any(not fault["line"] for fault in faults) or len(content) > files.BLOCK_BYTES:
+                continue  # The whole file is refused: it is no text, or holds nothing.
+            n_lines = sum(bool(line.strip()) for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
+            again = counts["items listed again"] if table == "items" else 0
+            assert counts[table] + again + counts.get(f"malformed lines in {folder / name}", 0) == n_lines
+
+    told()

@@ -28,7 +28,7 @@ PLAIN = [
 ]
 MESSY = {
     **dict.fromkeys(
-        ["", "  ", "nan", "NaN", " None ", "null", "NULL", "N/A", "n/a", "#N/A", "<NA>", "NaT", "[]"], None
+        ["", "  ", "nan", "NaN", " None ", "null", "NULL", "N/A", "n/a", "NA", "#N/A", "<NA>", "NaT", "[]"], None
     ),
     **dict.fromkeys(
         ["<p></p>", "[]", "&nbsp;", "<p>nan</p>", "[nan]", "[None, '']", "<style>p {}</style>", "\x00"], None
