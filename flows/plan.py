@@ -46,6 +46,8 @@ def retry_failed(
     """
     config = config or last_config(ArtifactStore.open(store))
     with running(config) as settings:
-        done = run_stages(settings, store, first="item_profiles", last="embed")
+        again = settings.embed.model_copy(update={"retry_failed": True})
+        wanted = settings.model_copy(update={"embed": again})
+        done = run_stages(wanted, store, first="item_profiles", last="embed")
     show_stages(store, done)
     return done

@@ -179,6 +179,9 @@ class EmbedConfig(Section):
     price_in: Annotated[float | None, NOT_IN_KEY] = Field(
         None, ge=0, description="openai: US dollars per million tokens; none uses the price table"
     )
+    retry_failed: Annotated[bool, NOT_IN_KEY] = Field(
+        False, description="openai: ask again about texts for which an earlier run got no vector"
+    )
     embed_source: EmbedSource = Field(
         "profile", description="Text to embed; the paper embeds the profile's summarization"
     )

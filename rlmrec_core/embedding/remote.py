@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +12,19 @@ from typing import Any
 import numpy as np
 
 from rlmrec_core.config.text import EmbedConfig
+from rlmrec_core.embedding.batches import MAX_INPUTS, MAX_TOKENS, Learnt, TextBatches, keep, request_key
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
-from rlmrec_core.llm.answers import read_json, shown
+from rlmrec_core.embedding.reading import read_embeddings
 from rlmrec_core.llm.budget import Budget, UsageStats
-from rlmrec_core.llm.client import LlmClient, open_client
-from rlmrec_core.llm.errors import BrokenAnswer, ContextTooLong, RequestFailed, RequestRejected
+from rlmrec_core.llm.client import open_client
+from rlmrec_core.llm.errors import BrokenAnswer
 from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.llm.request import Request, sha256_of
+from rlmrec_core.llm.request import sha256_of
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order
 from rlmrec_core.shard import Shard
 
 _KEY_VERSION = 1
-_MAX_INPUTS = 2048  # texts in one request, OpenAI's limit
-_MAX_TOKENS = 8191  # tokens in one text, OpenAI's limit
 _BATCH_TOKENS = 100_000
 
 
@@ -52,8 +52,8 @@ class RemoteEncoder:
         fitting, lengths = self._fitting(texts)
         with alone(self._path, self._config):
             vectors, failed = asyncio.run(self._all(fitting, lengths, progress))
-        truncated = sum(length > _MAX_TOKENS for length in lengths)
-        tokens = sum(min(length, _MAX_TOKENS) for length in lengths)
+        truncated = sum(length > MAX_TOKENS for length in lengths)
+        tokens = sum(min(length, MAX_TOKENS) for length in lengths)
         return Encoded(unit_rows(vectors), tokens, truncated, failed)
 
     def encode_shard(self, texts: Sequence[str], shard: Shard, progress: Progress) -> None:
@@ -67,7 +67,7 @@ class RemoteEncoder:
         """The texts, cut to what the model reads, and their lengths before that, in tokens."""
         lengths = [self._counter.count(text) for text in texts]
         cut = [
-            self._counter.cut(text, _MAX_TOKENS) if length > _MAX_TOKENS else text
+            self._counter.cut(text, MAX_TOKENS) if length > MAX_TOKENS else text
             for text, length in zip(texts, lengths, strict=True)
         ]
         return cut, lengths
@@ -80,31 +80,54 @@ class RemoteEncoder:
         config, keys = self._config.client, [sha256_of([self.digest, text]) for text in texts]
         door = open_client(config, ledger=self._path, account=self._account, at_once=self._at_once, stats=self._stats)
         async with door as client:
-            await self._catch_up(client.ledger)
-            missing = [place for place, key in enumerate(keys) if client.ledger.vector(key) is None]
-            done = len(texts) - len(missing)
+            ledger, learnt = client.ledger, Learnt.of(client.ledger, self.digest)
+            await self._catch_up(ledger, learnt)
+            sizes = Counter(len(found) // 4 for key in keys if (found := ledger.vector(key)))
+            learnt.size = learnt.size or next((size for size, _ in sizes.most_common(1)), None)
+            missing = [place for place, key in enumerate(keys) if not self._has(ledger, key, learnt.size)]
+            wanted = await self._wanted(ledger, missing, keys, learnt)
+            done = len(texts) - len(wanted)
             progress(done, len(texts))
-            batches = _Batches(client, self.name, texts, keys, lengths)
-            async for size in in_order(self._batches(missing, lengths), batches.embed, config.concurrency):
+            served_before = sizes[learnt.size or 0] > 0
+            batches = TextBatches(client, self.name, self.digest, texts, keys, lengths, learnt, served_before)
+            async for size in in_order(self._batches(wanted, lengths), batches.embed, config.concurrency):
                 done += size
                 progress(done, len(texts))
-            return _gathered(client.ledger, keys)
+            await batches.note_failures(all_of_them=len(wanted) == 1)
+            self._stats.counts["texts that failed before"] += len(missing) - len(wanted)
+            return _gathered(ledger, keys, learnt.size or 1)
 
-    async def _catch_up(self, ledger: Ledger) -> None:
+    @staticmethod
+    def _has(ledger: Ledger, key: str, size: int | None) -> bool:
+        return (found := ledger.vector(key)) is not None and len(found) // 4 == size
+
+    async def _wanted(self, ledger: Ledger, missing: list[int], keys: Sequence[str], learnt: Learnt) -> list[int]:
+        """The texts to ask about: those that failed are paid for again only if that is wanted."""
+        if not self._config.retry_failed:
+            return [place for place in missing if (ledger.outcome(keys[place]) or "")[:1] != ("failed",)]
+        await ledger.reopen([request_key([keys[place]], learnt) for place in missing])
+        return missing
+
+    async def _catch_up(self, ledger: Ledger, learnt: Learnt) -> None:
         """Read the answers that arrived before an earlier run died."""
         for key, parts, body in ledger.unread("embeddings", self.name):
             keys = json.loads(parts)
             try:
-                await _keep(ledger, key, keys, read_embeddings(body, len(keys)))
+                found = read_embeddings(body, len(keys), size=learnt.size)
             except BrokenAnswer as error:
                 ledger.concluded(key, "failed", str(error))
+                continue
+            if learnt.size in (None, found.size):
+                await keep(ledger, key, keys, found)
+            else:
+                ledger.concluded(key, "failed", "vectors of another size than those of the model today")
 
     def _batches(self, places: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
         batch: list[int] = []
         tokens = 0
         for place in places:
-            length = min(lengths[place], _MAX_TOKENS)
-            if batch and (len(batch) == _MAX_INPUTS or tokens + length > (self._config.batch_tokens or _BATCH_TOKENS)):
+            length = min(lengths[place], MAX_TOKENS)
+            if batch and (len(batch) == MAX_INPUTS or tokens + length > (self._config.batch_tokens or _BATCH_TOKENS)):
                 yield batch
                 batch, tokens = [], 0
             batch.append(place)
@@ -113,74 +136,13 @@ class RemoteEncoder:
             yield batch
 
 
-class _Batches:
-    """Embeds batches of texts, and their halves where the server will not take the whole."""
-
-    def __init__(self, client: LlmClient, model: str, texts: list[str], keys: list[str], lengths: list[int]) -> None:
-        self._client, self._model, self._texts, self._keys, self._lengths = client, model, texts, keys, lengths
-
-    async def embed(self, places: list[int]) -> int:
-        """Have the vectors of these texts in the ledger, as far as they can be had; returns how many texts."""
-        request = self._request(places)
-        try:
-            vectors = await self._client.answer(request, lambda body: read_embeddings(body, len(places)))
-        except (RequestRejected, ContextTooLong):
-            if len(places) > 1:
-                middle = len(places) // 2
-                await self.embed(places[:middle])
-                await self.embed(places[middle:])
-        except RequestFailed:
-            pass  # counted as missing; the next run tries again
-        else:
-            await _keep(self._client.ledger, request.key, request.input_keys, vectors)
-        return len(places)
-
-    def _request(self, places: list[int]) -> Request:
-        texts, keys = [self._texts[p] for p in places], tuple(self._keys[p] for p in places)
-        tokens = sum(min(self._lengths[p], _MAX_TOKENS) for p in places)
-        most = sum(len(text.encode()) + 1 for text in texts)
-        body = {"model": self._model, "input": texts}
-        return Request(sha256_of(["embeddings", keys]), "embeddings", self._model, body, tokens, most, input_keys=keys)
-
-
-async def _keep(ledger: Ledger, key: str, parts: Sequence[str], vectors: Vectors) -> None:
-    await ledger.keep_vectors([(part, vector.tobytes()) for part, vector in zip(parts, vectors, strict=True)])
-    ledger.concluded(key, "validated")
-
-
-def read_embeddings(raw: bytes, n: int) -> Vectors:
-    """The n vectors of an answer, ordered by their indices, (n, d).
-
-    Raises BrokenAnswer unless the indices are exactly 0 .. n - 1 and all vectors are finite, not zero and of one size.
-    """
-    try:
-        data = read_json(raw)["data"]
-        ordered = sorted(data, key=lambda one: one["index"])
-        indices = [one["index"] for one in ordered]
-        vectors = np.array([one["embedding"] for one in ordered], np.float32)
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
-        if isinstance(error, BrokenAnswer):
-            raise
-        raise BrokenAnswer(f"no embeddings of one size in the body, which begins {shown(raw)}") from error
-    if indices != list(range(n)) or vectors.ndim != 2:
-        raise BrokenAnswer(f"embeddings with indices {indices[:5]}..., expected exactly 0 to {n - 1}")
-    if not np.isfinite(vectors).all() or not np.linalg.norm(vectors, axis=1).all():
-        raise BrokenAnswer("an embedding is zero or not finite")
-    return vectors
-
-
-def _gathered(ledger: Ledger, keys: Sequence[str]) -> tuple[Vectors, int]:
-    """The vectors of all keys, (n, d), zero where there is none, and how many those are. Raises BrokenAnswer."""
-    size = next((len(found) // 4 for key in keys if (found := ledger.vector(key))), 1)
+def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Vectors, int]:
+    """The vectors of all keys, (n, d), zero where there is none of this size, and how many those are."""
     vectors = np.zeros((len(keys), size), np.float32)
     failed = 0
     for place, key in enumerate(keys):
-        if (found := ledger.vector(key)) is None:
+        if (found := ledger.vector(key)) is None or len(found) != 4 * size:
             failed += 1
-        elif len(found) != 4 * size:
-            raise BrokenAnswer(
-                f"embeddings of different sizes, {size} and {len(found) // 4}: the model behind this name has changed"
-            )
         else:
             vectors[place] = np.frombuffer(found, np.float32)
     return vectors, failed

@@ -116,12 +116,13 @@ class LlmClient:
         self._forbidden = 0  # refusals (403) since then
         self._lie = _LIE
 
-    async def answer(self, request: Request, read: "Read[Answer]") -> Answer:
+    async def answer(self, request: Request, read: "Read[Answer]", *, attempts: int = _ATTEMPTS) -> Answer:
         """What `read` makes of the answer to a request.
 
         Args:
             request: What to send, unless the ledger has its answer.
             read: Makes something of a raw body; raises BrokenAnswer to have the request sent once more.
+            attempts: How often to send it where it fails for a while and was not billed.
 
         Raises:
             RequestFailed: For this request alone; ContextTooLong if a shorter prompt may be served.
@@ -133,7 +134,7 @@ class LlmClient:
         if request.key in self._under_way:
             self.stats.counts["duplicates"] += 1
         else:
-            self._under_way[request.key] = asyncio.create_task(self._send(request, read))
+            self._under_way[request.key] = asyncio.create_task(self._send(request, read, attempts))
         answer: Answer = await asyncio.shield(self._under_way[request.key])
         return answer
 
@@ -162,8 +163,8 @@ class LlmClient:
             self.ledger.concluded(request.key, "failed", str(error))
             return None
 
-    async def _send(self, request: Request, read: "Read[Answer]") -> Answer:
-        tries = _Tries(request, time.monotonic() + self.deadline)
+    async def _send(self, request: Request, read: "Read[Answer]", attempts: int) -> Answer:
+        tries = _Tries(request, time.monotonic() + self.deadline, attempts)
         retrying = AsyncRetrying(
             retry=retry_if_exception(is_transient), stop=tries.enough, wait=self._backoff, reraise=True
         )
@@ -369,6 +370,7 @@ class _Tries:
 
     request: Request
     deadline: float
+    attempts: int
     billed: int = 0
     failed: int = 0
     unreached: int = 0
@@ -389,7 +391,7 @@ class _Tries:
         return (
             late
             or self.billed >= _BILLED_ATTEMPTS
-            or self.failed + self.billed >= _ATTEMPTS
+            or self.failed + self.billed >= self.attempts
             or self.unreached >= _CONNECTS
         )
 

@@ -211,6 +211,26 @@ class Ledger:
         """Keep the embeddings of one batch of texts, all or none."""
         await self.writes.submit(lambda db: db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows))
 
+    async def note_failed(self, rows: Sequence[tuple[str, str]], endpoint: str, model: str) -> None:
+        """Note what failed by itself inside requests for several things: its own key, and the reason."""
+        noted = [(key, endpoint, model, _storable(reason)) for key, reason in rows]
+        await self.writes.submit(
+            lambda db: db.executemany(
+                "INSERT INTO requests VALUES (?, ?, ?, 'failed', NULL, ?, NULL)"
+                " ON CONFLICT (key) DO UPDATE SET state = 'failed', reason = excluded.reason",
+                noted,
+            )
+        )
+
+    async def reopen(self, keys: Sequence[str]) -> None:
+        """Have requests sent again that were declined or too long."""
+        await self.writes.submit(
+            lambda db: db.executemany(
+                "UPDATE requests SET state = 'failed' WHERE key = ? AND state IN ('declined', 'too long')",
+                [(key,) for key in keys],
+            )
+        )
+
     def unread(self, endpoint: str, model: str) -> Iterator[tuple[str, str, bytes]]:
         """(key, parts, body) of answers that arrived in full and were never read, because the process died."""
         yield from self._read.execute(

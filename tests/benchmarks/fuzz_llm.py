@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from rlmrec_core.embedding.remote import read_embeddings
-from rlmrec_core.llm.answers import ChatAnswer, Refusal, Usage
+from rlmrec_core.embedding.reading import read_embeddings
+from rlmrec_core.llm.answers import BatchRow, ChatAnswer, Refusal, Usage
 from rlmrec_core.llm.errors import BrokenAnswer
 
 _ODD: list[Any] = [
@@ -47,7 +47,8 @@ def main() -> None:
 def read_all(raw: bytes) -> list[str]:
     """What the readers make of one body; whatever they return can be stored and shown."""
     outcomes = []
-    for name, read in (("chat", ChatAnswer.read), ("embeddings", lambda one: read_embeddings(one, 2))):
+    readers = (("chat", ChatAnswer.read), ("embeddings", lambda one: read_embeddings(one, 2)), ("row", BatchRow.read))
+    for name, read in readers:
         try:
             found = read(raw)
         except BrokenAnswer as error:
