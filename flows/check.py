@@ -14,7 +14,7 @@ _COLUMNS = ("file", "row", "column", "value", "problem", "way out")
 
 def check_data(config: PipelineConfig, console: Console, *, as_json: bool = False) -> bool:
     """Read all raw data and show every fault in one table; whether a run would take the data as it is."""
-    checked = check(config.ingest)
+    checked = check(config.ingest, min_rating=config.prepare.min_rating)
     folder = f"{config.ingest.path}/"
     faults = [_shown(fault, folder) for fault in checked.faults.to_pylist()]
     counts = {row["name"]: int(row["value"]) for row in checked.report.to_pylist()}

@@ -1,5 +1,6 @@
 """The filters of prepare, in the authors' order, and the log of what each removed."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -13,6 +14,8 @@ from rlmrec_core.data.edges import NO_TIME, Edges, Ints, Mask, latest_of_duplica
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.kcore import k_core
 from rlmrec_core.data.texts import TextLengths
+
+_log = logging.getLogger(__name__)
 
 Filter = Callable[[Edges], Mask | Ints]
 
@@ -62,9 +65,22 @@ def within_dates(edges: Edges, config: PrepareConfig, log: FilterLog) -> Edges:
 def filtered(edges: Edges, config: PrepareConfig, texts: TextLengths, draws: Draws, log: FilterLog) -> Edges:
     """Rating threshold, minimum text, sample of users, k-core to its fixed point."""
     for step, (keep, way_out) in _steps(config, texts, draws).items():
+        n = len(edges)
         edges = edges.take(keep(edges))
         log.record(step, edges, way_out)
+        if step == "min_rating" and (doubt := few_liked(n - len(edges), n, config.min_rating or 0.0)):
+            _log.warning(doubt)
     return edges
+
+
+def few_liked(n_below: int, n: int, least: float) -> str | None:
+    """What to say where a threshold drops most interactions: the column may hold no ratings."""
+    if 2 * n_below <= n:
+        return None
+    return (
+        f"{n_below:,} of {n:,} interactions are rated below prepare.min_rating ({least:g}) and dropped; if the column "
+        'holds quantities or plays, set prepare.min_rating = "none" or leave ingest.columns.rating out'
+    )
 
 
 def without_cold(edges: Edges, config: PrepareConfig, draws: Draws, log: FilterLog) -> tuple[Edges, Edges]:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlmrec_core.config.data import IngestConfig
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.filters import few_liked
 from rlmrec_core.data.malformed import MalformedLines
 from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.readers import open_reader
@@ -65,28 +67,33 @@ class Checked:
         return self.error is None
 
 
-def check(config: IngestConfig, *, sampled: int = 1000) -> Checked:
-    """Read all raw data and collect what is wrong with it, of each file at most `sampled` faults. Raises nothing."""
+def check(config: IngestConfig, *, sampled: int = 1000, min_rating: float | None = None) -> Checked:
+    """Read all raw data and collect what is wrong with it, of each file at most `sampled` faults. Raises nothing.
+
+    min_rating: the threshold of prepare; that it would drop most interactions is among the warnings.
+    """
     share, strict = config.max_malformed_share, config.strict
     faults = MalformedLines(config.max_malformed, share=share, strict=strict, sampled=sampled, patient=True)
     rows: Counter[str] = Counter()
+    n_below = 0
     try:
         reader = open_reader(config)
         reader.malformed = faults
-        for _, stream in _streams(reader, rows).values():
+        for table, (_, stream) in _streams(reader, rows).items():
             try:
-                for _ in stream:
-                    pass
+                for batch in stream:
+                    if table == "interactions" and min_rating is not None:
+                        n_below += pc.sum(pc.less(batch.column("rating"), min_rating)).as_py() or 0
             except DataError as error:
                 # That nothing was read needs no word where a file has told why.
                 if error.file or not faults.refusal:
                     faults.keep(error)
     except DataError as error:
         return Checked(faults.table(), pa.Table.from_pylist([], STATISTICS), [], str(error))
+    doubt = few_liked(n_below, rows["interactions"], min_rating or 0.0)
+    warnings = [*reader.warnings, *faults.warnings, *([doubt] if doubt else [])]
     refusal = faults.refusal
-    return Checked(
-        faults.table(), _report(rows, reader), [*reader.warnings, *faults.warnings], str(refusal) if refusal else None
-    )
+    return Checked(faults.table(), _report(rows, reader), warnings, str(refusal) if refusal else None)
 
 
 def _report(rows: Counter[str], reader: Reader) -> pa.Table:

@@ -312,6 +312,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     )
     checked = check(chosen)
     assert checked.usable and check(chosen.model_copy(update={"strict": True})).error
+    assert not checked.warnings
+    [warning] = check(chosen, min_rating=3).warnings
+    assert "22 of 22 interactions are rated below prepare.min_rating (3)" in warning and "quantities" in warning
     told = [(fault["row"], fault["column"], fault["text"]) for fault in checked.faults.to_pylist()]
     assert sorted(told) == sorted([(26, None, "c6,1"), (21, "customer", ""), (25, "quantity", "many"), (24, "when", "soon"), (3, "article", "1")])  # fmt: skip  # noqa: E501
     assert all(fault["way_out"] for fault in checked.faults.to_pylist())

@@ -168,3 +168,11 @@ def test_the_card_needs_the_split_drained() -> None:
     tables = prepare(interactions(BLOCK), NO_ITEMS, PrepareConfig(k_core=1))
     with pytest.raises(RuntimeError, match="once split is drained"):
         next(iter(tables["statistics"][1]))
+
+
+def test_a_threshold_that_drops_most_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(user, item, float(n % 4), None, None) for n, (user, item, *_) in enumerate(BLOCK)]
+    prepared(rows, min_rating=1)
+    assert "min_rating" not in caplog.text
+    prepared(rows, min_rating=3)
+    assert "below prepare.min_rating (3) and dropped; if the column holds quantities or plays, set" in caplog.text
