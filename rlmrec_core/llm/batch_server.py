@@ -153,8 +153,8 @@ class BatchServer:
 
 
 def has_no(error: Refused) -> bool:
-    """Whether the server does not know what was asked for."""
-    return error.refusal.status in {404, 410}
+    """Whether the server does not know what was asked for, in whichever of the usual ways it says so."""
+    return error.refusal.status in {400, 404, 405, 410, 422, 501}
 
 
 def lacks_batches(error: Refused) -> bool:

@@ -114,6 +114,7 @@ class LlmClient:
         self._settled = asyncio.Event()
         self._served_at = 0.0  # when the server last gave a whole answer
         self._forbidden = 0  # refusals (403) since then
+        self._told_busy = False
         self._lie = _LIE
 
     async def answer(self, request: Request, read: "Read[Answer]", *, attempts: int = _ATTEMPTS) -> Answer:
@@ -238,6 +239,9 @@ class LlmClient:
                 return None
             if reserved == "over budget" and not self._paying:
                 raise self._budget_reached(reserved_usd)
+            if reserved == "busy" and not self._told_busy:
+                self._told_busy = True
+                _log.warning("waiting for answers that another process has asked for, one by one or in a batch")
             # Another process has sent it, or what is under way has set aside more than it will cost.
             self._settled.clear()
             with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""One run over 2,000 items, in a process that the kill test ends again and again: `killed.py URL LEDGER ITEMS`."""
+"""One run over 2,000 items, in a process that the kill test ends again and again: `killed.py URL LEDGER N [batch]`."""
 
 import json
 import sys
@@ -15,8 +15,11 @@ def sources(n: int) -> Iterable[ItemSource]:
     return (ItemSource(i, f"Title {i}", f"What number {i} is about.", (), ()) for i in range(n))
 
 
-def main(url: str, ledger: str, n: int) -> None:
-    llm = LlmConfig(model="m", base_url=url, concurrency=48, timeout_seconds=20, price_in=1.0, price_out=2.0)
+def main(url: str, ledger: str, n: int, mode: str = "online") -> None:
+    llm = LlmConfig(
+        model="m", base_url=url, mode=mode, concurrency=48, timeout_seconds=20, price_in=1.0, price_out=2.0,
+        batch_poll_seconds=0.05,
+    )  # fmt: skip
     config = ProfileConfig(generator="llm", domain="books", llm=llm)
     job = ProfileJob(lambda: sources(n), "item", config, Path(ledger), "kill")
     status = Counter(row.status for rows in job.rows() for row in rows)
@@ -24,4 +27,4 @@ def main(url: str, ledger: str, n: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

@@ -38,6 +38,10 @@ def not_found(method, path):
     return 404, {"error": {"message": "no such thing", "code": "not_found"}}
 
 
+def no_such_batch(method, path):
+    return 400, {"error": "No such batch"}
+
+
 MODES = pytest.mark.parametrize("mode", ["batch", "online"])
 
 
@@ -54,11 +58,12 @@ def test_a_batch_that_the_server_has_forgotten_stops_one_run_and_no_other(run, m
     assert query(run.ledger, "SELECT count(*) FROM calls WHERE state = 'lost'") == [(N,)]
 
 
-def test_a_forgotten_batch_that_comes_back_is_read(run, monkeypatch):
+@pytest.mark.parametrize("answer", [not_found, no_such_batch])
+def test_a_forgotten_batch_that_comes_back_is_read(run, monkeypatch, answer):
     """Such as with the key that it was begun with."""
     with FakeLLM() as server:
         left_open(run, server, monkeypatch)
-        server.batches.refuse = not_found
+        server.batches.refuse = answer
         with pytest.raises(ServerRefused, match="another OPENAI_API_KEY"):
             run(server)
         server.batches.refuse = lambda method, path: None

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -115,3 +116,32 @@ def test_two_processes_at_once_pay_for_every_prompt_once(environment, tmp_path):
     assert [report["status"] for report in reports] == [{"ok": ITEMS}] * 2
     assert len(server.billed) == ITEMS and set(server.billed.values()) == {1}
     assert all(report["requests"]["calls"] for report in reports), "one process did all the work"
+
+
+MOMENTS = (
+    ("POST", "/v1/files"),
+    ("POST", "/v1/batches"),
+    ("GET", "/v1/batches/batch_0"),
+    ("GET", "/v1/files/file-2/content"),
+)
+
+
+def test_a_batch_run_killed_at_every_step_pays_for_every_prompt_once(environment, tmp_path):
+    """kill -9 as soon as the server hears of each step, so that its answer is never read."""
+    ledger, items = tmp_path / "ledger.sqlite", 30
+    with FakeLLM() as server:
+        for moment in MOMENTS:
+            process = subprocess.Popen([*RUN, server.url, str(ledger), str(items), "batch"])
+            server.batches.refuse = lambda *asked, moment=moment, process=process: (
+                process.kill() if asked == moment else None
+            )
+            assert process.wait(timeout=240) == -signal.SIGKILL, moment
+        server.batches.refuse = lambda method, path: None
+        process = subprocess.Popen([*RUN, server.url, str(ledger), str(items), "batch"], stdout=subprocess.PIPE)
+        assert finish(process)["status"] == {"ok": items}
+    assert len(server.batches.made) == 1
+    assert len(server.billed) == items and set(server.billed.values()) == {1}
+    assert rows(ledger, "SELECT count(*) FROM calls WHERE state = 'answered'") == [(items,)]
+    assert rows(ledger, "SELECT count(*) FROM calls WHERE state NOT IN ('answered', 'released')") == [(0,)]
+    ((settled,),) = rows(ledger, "SELECT total(cost) FROM calls")
+    assert rows(ledger, "SELECT committed FROM accounts") == [(pytest.approx(settled),)]
