@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from flows.inputs import noted_keys
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError, leftovers, sweep
+from tasks.datasets import latest_keys, names
 
 app = typer.Typer(help="Look at the artifacts, check them, and remove old ones.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -49,8 +49,8 @@ def verify(store: StoreOption = "artifacts") -> None:
     """Compare every file with its sha256; exit status 1 if one differs. The next run rebuilds what is damaged."""
     artifacts = ArtifactStore.open(StoreConfig(url=store))
     damaged = {ref: artifacts.damaged_files(ref, artifacts.manifest(ref)) for ref in artifacts.refs()}
-    for ref, names in damaged.items():
-        console.print(f"{'damaged' if names else 'sound':8} {ref}  {', '.join(names)}", markup=False)
+    for ref, files in damaged.items():
+        console.print(f"{'damaged' if files else 'sound':8} {ref}  {', '.join(files)}", markup=False)
     if any(damaged.values()):
         raise typer.Exit(1)
 
@@ -83,12 +83,13 @@ def gc(
 
 
 def collectable(artifacts: ArtifactStore, keep: int) -> list[ArtifactRef]:
-    """Artifacts that are not among the `keep` newest of their stage, nor a run's latest, nor an ancestor of one."""
+    """Artifacts that are neither among the `keep` newest of their stage, nor a data set's latest, nor an ancestor."""
     refs = artifacts.refs()
     by_key = {ref.key: ref for ref in refs}
     stages = {ref.stage for ref in refs}
     waiting = [ref for stage in stages for ref in [ref for ref in refs if ref.stage == stage][:keep]]
-    waiting += [by_key[key] for stage in stages for key in noted_keys(artifacts, stage) if key in by_key]
+    noted = [keys for name in names(artifacts) for keys in latest_keys(artifacts, name).values()]
+    waiting += [by_key[key] for keys in noted for key in keys if key in by_key]
     kept: set[ArtifactRef] = set()
     while waiting:
         ref = waiting.pop()

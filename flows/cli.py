@@ -72,16 +72,17 @@ def run(
         list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
     ] = None,
     force: Annotated[bool, typer.Option(help="Compute every stage anew")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
 ) -> None:
     """Run rlmrec/full-pipeline through its deployment and wait for the end; exit status 1 if it did not complete."""
-    chosen = settings(config, dataset, data, set_ or [])
+    chosen = settings(config, dataset, data, set_ or [], name)
     home = _settle(store)
     from flows.runs import run_pipeline
 
     address = _absolute(store)
     if not run_pipeline(home, chosen, StoreConfig(url=address), force, console):
         raise typer.Exit(1)
-    _show_results(address)
+    _show_results(address, chosen.data_name)
 
 
 @app.command()
@@ -127,8 +128,10 @@ def check(
         raise typer.Exit(1)
 
 
-def settings(file: Path | None, dataset: str | None, data: Path | None, assignments: list[str]) -> PipelineConfig:
-    overrides: dict[str, Any] = reduce(_with, map(_assignment, assignments), {})
+def settings(
+    file: Path | None, dataset: str | None, data: Path | None, assignments: list[str], name: str | None = None
+) -> PipelineConfig:
+    overrides: dict[str, Any] = reduce(_with, map(_assignment, assignments), {"name": name} if name else {})
     if data:
         overrides = _with(overrides, (["ingest", "path"], str(data)))
     return _from_here(load_config(file, dataset, overrides))
@@ -215,8 +218,10 @@ def _log_file() -> Path:
     return Path(os.environ.get("PREFECT_HOME", ".rlmrec/prefect")).parent / "logs" / "command.log"
 
 
-def _show_results(store: str) -> None:
-    last_run = ArtifactStore.open(StoreConfig(url=store)).read_json("last-run.json")
+def _show_results(store: str, name: str) -> None:
+    from tasks import datasets
+
+    last_run = datasets.read(ArtifactStore.open(StoreConfig(url=store)), name, "last-run.json")
     console.print(_metrics_table(last_run["metrics"]))
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
     console.print(f"all artifacts:   {store}   (rlmrec artifacts list)", markup=False)

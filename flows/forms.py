@@ -16,7 +16,11 @@ def fill_forms(client: SyncPrefectClient, config: PipelineConfig, store: StoreCo
     """Make each section of `config`, and `store`, the default of its stage's deployment where there is one."""
     for spec in STAGES:
         settings = getattr(config, spec.name)
-        parameters = {"config": settings.model_dump(mode="json"), "store": store.model_dump()}
+        parameters = {
+            "config": settings.model_dump(mode="json"),
+            "store": store.model_dump(),
+            "name": config.data_name,
+        }
         if spec.takes_engine:
             parameters["engine"] = config.engine.model_dump(mode="json")
         with suppress(ObjectNotFound):

@@ -13,6 +13,7 @@ from flows.engine import ready
 from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactRef, StoreConfig
+from tasks import report
 from tasks.stages import Done, between, for_this_data, inputs_of, is_wanted
 from tasks.summary import publish
 
@@ -28,7 +29,7 @@ def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = Store
     """
     with running(config) as settings:
         done = run_stages(settings, store, force)
-    publish(store, config, done)
+        publish(store, config, done)
     with get_client(sync_client=True) as client:
         fill_forms(client, config, store)
 
@@ -52,7 +53,7 @@ def run_stages(
     for spec in between(first, last):
         if not is_wanted(spec, config):
             continue
-        parameters: dict[str, Any] = {}
+        parameters: dict[str, Any] = {"name": config.data_name}
         for stage, refs in inputs_of(spec, done).items():
             keys = [ref.key for ref in refs]
             parameters |= {"models": keys} if stage == "train" else {stage: keys[0]}
@@ -69,8 +70,11 @@ def run_stages(
 
 @contextmanager
 def running(config: PipelineConfig) -> Iterator[PipelineConfig]:
-    """What a flow of several stages shares: quick subflows, and one cluster for all, which the settings then name."""
-    with quick_subflows(), ready(config.engine) as engine:
+    """What a flow of several stages shares: the data set's name, quick subflows, and one cluster for all.
+
+    Yields the settings with that cluster named.
+    """
+    with report.about(config.data_name), quick_subflows(), ready(config.engine) as engine:
         yield config.model_copy(update={"engine": engine})
 
 

@@ -3,46 +3,38 @@
 from collections.abc import Mapping, Sequence
 
 from storage import ArtifactRef, ArtifactStore, StoreError
+from tasks.datasets import latest_keys, names
 
 
 class MissingInput(LookupError):
     """A stage lacks an artifact to work on: names the deployment that makes it."""
 
 
-def find_inputs(artifacts: ArtifactStore, **keys: str | list[str] | None) -> dict[str, list[ArtifactRef]]:
-    """The artifacts of each stage named: those with these keys, or where there are none those made or found last.
+def find_inputs(artifacts: ArtifactStore, name: str, **keys: str | list[str] | None) -> dict[str, list[ArtifactRef]]:
+    """The artifacts of each stage: those with these keys, or where there are none the latest of the data set `name`.
 
     Raises MissingInput if one is not there, or if two of them were not made from the same data.
     """
-    found = {stage: _of_stage(artifacts, stage, wanted) for stage, wanted in keys.items()}
+    found = {stage: _of_stage(artifacts, name, stage, wanted) for stage, wanted in keys.items()}
     check_lineage(artifacts, found)
     return found
 
 
-def _of_stage(artifacts: ArtifactStore, stage: str, keys: str | list[str] | None) -> list[ArtifactRef]:
+def _of_stage(artifacts: ArtifactStore, name: str, stage: str, keys: str | list[str] | None) -> list[ArtifactRef]:
     if not keys:
-        return latest(artifacts, stage)
+        return latest(artifacts, name, stage)
     return [_existing(artifacts, stage, key) for key in ([keys] if isinstance(keys, str) else keys)]
 
 
-def remember(artifacts: ArtifactStore, refs: list[ArtifactRef]) -> None:
-    """Note what a stage made or found, for runs that ask for its latest."""
-    artifacts.write_json(_note(refs[0].stage), [ref.key for ref in refs])
-
-
-def noted_keys(artifacts: ArtifactStore, stage: str) -> list[str]:
-    """Keys of what the stage made or found in its last run, whether or not it is still there."""
-    keys = artifacts.read_json(_note(stage)) or []
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise StoreError(f"{_note(stage)} in {artifacts.url} is damaged: {_way_out(stage)}")
-    return keys
-
-
-def latest(artifacts: ArtifactStore, stage: str) -> list[ArtifactRef]:
-    """What the stage made or found in its last run. Raises MissingInput if nothing, or if it was damaged since."""
-    refs = [artifacts.find(stage, key) for key in noted_keys(artifacts, stage)]
+def latest(artifacts: ArtifactStore, name: str, stage: str) -> list[ArtifactRef]:
+    """What the stage last made or found for this data set. Raises MissingInput if nothing, or if it is damaged."""
+    refs = [artifacts.find(stage, key) for key in latest_keys(artifacts, name).get(stage, [])]
     if not refs or None in refs:
-        raise MissingInput(f"{artifacts.url} has no sound artifact of {stage}: {_way_out(stage)}")
+        known = ", ".join(names(artifacts)) or "none"
+        raise MissingInput(
+            f"{artifacts.url} has no sound artifact of {stage} for the data set {name!r} (there are: {known}): "
+            f"{_way_out(stage)}"
+        )
     return [ref for ref in refs if ref]
 
 
@@ -70,7 +62,3 @@ def _existing(artifacts: ArtifactStore, stage: str, key: str) -> ArtifactRef:
 def _way_out(stage: str) -> str:
     name = stage.replace("_", "-")
     return f"run the deployment {name}/{name} first"
-
-
-def _note(stage: str) -> str:
-    return f"latest-{stage}.json"

@@ -8,6 +8,7 @@ from flows.full_pipeline import quick_subflows, run_stages, running
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
+from tasks.datasets import chosen
 from tasks.plan import plan as plan_task
 from tasks.stage import StageResult
 from tasks.summary import last_config, show_stages
@@ -21,10 +22,10 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
         config: Settings of every stage, as in the full pipeline.
         store: Where artifacts are kept.
     """
-    with quick_subflows():
+    with report.about(config.data_name), quick_subflows():
         done = run_stages(config, store, last="prepare")
-    raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
-    rows: list[dict[str, Any]] = plan_task(config.item_profiles, config.user_profiles, store, raw, split)
+        raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
+        rows: list[dict[str, Any]] = plan_task(config.item_profiles, config.user_profiles, store, raw, split)
     for row in rows:
         report.log().info("plan: %s", row)
     if not rows:
@@ -34,20 +35,22 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
 
 @flow(name="retry-failed", persist_result=False)
 def retry_failed(
-    config: PipelineConfig | None = None, store: StoreConfig = StoreConfig()
+    config: PipelineConfig | None = None, store: StoreConfig = StoreConfig(), name: str | None = None
 ) -> dict[str, list[StageResult]]:
     """Ask once more for the profiles and vectors that could not be had, and for nothing else.
 
-    Works on the latest data. What is finished already is found and left as it is.
+    Works on the data set's latest data. What is finished already is found and left as it is.
 
     Args:
-        config: Settings of every stage; none takes those of the store's last full run.
+        config: Settings of every stage; none takes those of the data set's last full run.
         store: Where artifacts are kept.
+        name: Data set to work on, where `config` is none; none takes the only one in the store, the sample aside.
     """
-    config = config or last_config(ArtifactStore.open(store))
+    artifacts = ArtifactStore.open(store)
+    config = config or last_config(artifacts, chosen(artifacts, name))
     with running(config) as settings:
         again = settings.embed.model_copy(update={"retry_failed": True})
         wanted = settings.model_copy(update={"embed": again})
         done = run_stages(wanted, store, first="item_profiles", last="embed")
-    show_stages(store, done)
+        show_stages(store, config, done)
     return done

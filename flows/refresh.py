@@ -6,13 +6,17 @@ from flows.full_pipeline import run_stages, running
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
+from tasks.datasets import chosen
 from tasks.refresh import latest_profiles, show_changes
 from tasks.summary import last_config, publish, show_stages
 
 
 @flow(name="refresh-profiles", persist_result=False)
 def refresh_profiles(
-    config: PipelineConfig | None = None, store: StoreConfig = StoreConfig(), retrain: bool = False
+    config: PipelineConfig | None = None,
+    store: StoreConfig = StoreConfig(),
+    retrain: bool = False,
+    name: str | None = None,
 ) -> None:
     """Bring profiles and semantic vectors up to date with the raw data; only what changed is computed, or paid for.
 
@@ -20,16 +24,17 @@ def refresh_profiles(
     shown to the model are new or changed as user_profiles.refresh_threshold says.
 
     Args:
-        config: Settings of every stage; none takes those of the store's last full run.
+        config: Settings of every stage; none takes those of the data set's last full run.
         store: Where artifacts are kept.
         retrain: Train, evaluate and recommend afterwards.
+        name: Data set to refresh, where `config` is none; none takes the only one in the store, the sample aside.
     """
-    if config is None:
-        config = last_config(ArtifactStore.open(store))
-        report.log().info("refreshing with the settings of the last full run: reader %s", config.ingest.reader)
-    before = latest_profiles(store)
+    artifacts = ArtifactStore.open(store)
+    config = config or last_config(artifacts, chosen(artifacts, name))
+    report.log().info("refreshing the data set %s: reader %s", config.data_name, config.ingest.reader)
+    before = latest_profiles(artifacts, config.data_name)
     with running(config) as settings:
         last = "recommend" if retrain else "embed"
         done = run_stages(settings, store, last=last, previous=before.get("user_profiles"))
-    show_changes(store, before, done)
-    publish(store, config, done) if retrain else show_stages(store, done)
+        show_changes(store, before, done)
+        publish(store, config, done) if retrain else show_stages(store, config, done)

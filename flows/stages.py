@@ -1,6 +1,6 @@
 """One flow for each stage: part of the full pipeline, and a deployment of its own, so that the UI can rerun it.
 
-Inputs are keys of artifacts; left out, the latest are taken. `force` computes anew what is in the store already. The
+Inputs are keys of artifacts; left out, the latest of the data set are taken. `force` computes anew what is there. The
 flows differ in their signatures, from which Prefect draws the forms; what they do stands in tasks/stages.py.
 """
 
@@ -11,7 +11,7 @@ from prefect import Task, flow
 
 from flows.approval import approved
 from flows.engine import dask, run_shards
-from flows.inputs import find_inputs, remember
+from flows.inputs import find_inputs
 from rlmrec_core.config import (
     EmbedConfig,
     EngineConfig,
@@ -24,6 +24,7 @@ from rlmrec_core.config import (
 )
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
+from tasks.datasets import chosen, remember
 from tasks.plan import plan_of_items, plan_of_users
 from tasks.stage import StageResult, as_states
 from tasks.stages import STAGE
@@ -36,7 +37,10 @@ _COSTS: dict[str, Callable[..., dict[str, Any]]] = {"item_profiles": plan_of_ite
 
 @flow(name="ingest", persist_result=False)
 def ingest(
-    config: IngestConfig = IngestConfig(), store: StoreConfig = StoreConfig(), force: bool = False
+    config: IngestConfig = IngestConfig(),
+    store: StoreConfig = StoreConfig(),
+    force: bool = False,
+    name: str | None = None,
 ) -> StageResult:
     """Read raw data into the canonical tables.
 
@@ -44,8 +48,9 @@ def ingest(
         config: Format and place of the raw data.
         store: Where artifacts are kept.
         force: Compute anew even if the artifact is there.
+        name: Name of the data set; None: one of reader and path.
     """
-    return _one("ingest", config, store, force)
+    return _one("ingest", name or config.data_name, config, store, force)
 
 
 @flow(name="prepare", persist_result=False)
@@ -54,6 +59,7 @@ def prepare(
     store: StoreConfig = StoreConfig(),
     ingest: str | None = None,
     force: bool = False,
+    name: str | None = None,
 ) -> StageResult:
     """Filter, index and divide the interactions.
 
@@ -62,8 +68,9 @@ def prepare(
         store: Where artifacts are kept.
         ingest: Key of the ingest artifact; None takes the latest.
         force: Compute anew even if the artifact is there.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
-    return _one("prepare", config, store, force, ingest=ingest)
+    return _one("prepare", name, config, store, force, ingest=ingest)
 
 
 @flow(name="item-profiles", persist_result=False)
@@ -74,6 +81,7 @@ def item_profiles(
     prepare: str | None = None,
     force: bool = False,
     engine: EngineConfig = EngineConfig(),
+    name: str | None = None,
 ) -> StageResult:
     """Write a profile of every item.
 
@@ -84,8 +92,9 @@ def item_profiles(
         prepare: Key of the prepare artifact; None takes the latest.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
         engine: Where the profiles are written; changes no result.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
-    return _one("item_profiles", config, store, force, engine, ingest=ingest, prepare=prepare)
+    return _one("item_profiles", name, config, store, force, engine, ingest=ingest, prepare=prepare)
 
 
 @flow(name="user-profiles", persist_result=False)
@@ -98,6 +107,7 @@ def user_profiles(
     previous: str | None = None,
     force: bool = False,
     engine: EngineConfig = EngineConfig(),
+    name: str | None = None,
 ) -> StageResult:
     """Write a profile of every user.
 
@@ -110,9 +120,10 @@ def user_profiles(
         previous: Key of earlier user profiles; users who changed less than config.refresh_threshold keep theirs.
         force: Build anew even if the artifact is there; answers already paid for are not asked again.
         engine: Where the profiles are written; changes no result.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
     keys = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles}
-    return _one("user_profiles", config, store, force, engine, previous, **keys)
+    return _one("user_profiles", name, config, store, force, engine, previous, **keys)
 
 
 @flow(name="embed", persist_result=False)
@@ -125,6 +136,7 @@ def embed(
     user_profiles: str | None = None,
     force: bool = False,
     engine: EngineConfig = EngineConfig(),
+    name: str | None = None,
 ) -> StageResult:
     """Turn the profiles into semantic vectors.
 
@@ -137,9 +149,10 @@ def embed(
         user_profiles: Key of the user profiles; None takes the latest.
         force: Compute anew even if the artifact is there.
         engine: Where the texts are embedded; changes no result.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
     keys = {"ingest": ingest, "prepare": prepare, "item_profiles": item_profiles, "user_profiles": user_profiles}
-    return _one("embed", config, store, force, engine, **keys)
+    return _one("embed", name, config, store, force, engine, **keys)
 
 
 @flow(name="train", persist_result=False)
@@ -150,6 +163,7 @@ def train(
     embed: str | None = None,
     force: bool = False,
     engine: EngineConfig = EngineConfig(),
+    name: str | None = None,
 ) -> list[StageResult]:
     """Train a model for each backbone, variant and seed.
 
@@ -160,11 +174,12 @@ def train(
         embed: Key of the semantic vectors; None takes the latest. Base does not need them.
         force: Train anew even if the model is there.
         engine: Where the models are trained; changes no result.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
     from tasks.train import reads_semantics  # loads torch, which takes seconds
 
     keys = {"prepare": prepare} | ({"embed": embed} if reads_semantics(config) else {})
-    return _ended(results := _run("train", config, store, force, engine, **keys), results)
+    return _ended(results := _run("train", name, config, store, force, engine, **keys), results)
 
 
 @flow(name="evaluate", persist_result=False)
@@ -174,6 +189,7 @@ def evaluate(
     prepare: str | None = None,
     models: list[str] | None = None,
     force: bool = False,
+    name: str | None = None,
 ) -> StageResult:
     """Measure the models, with the baselines beside them: popularity, and the text alone.
 
@@ -183,8 +199,9 @@ def evaluate(
         prepare: Key of the prepare artifact; None takes the latest.
         models: Keys of train artifacts; None takes those of the latest training.
         force: Compute anew even if the artifact is there.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
-    return _one("evaluate", config, store, force, prepare=prepare, train=models)
+    return _one("evaluate", name, config, store, force, prepare=prepare, train=models)
 
 
 @flow(name="recommend", persist_result=False)
@@ -194,6 +211,7 @@ def recommend(
     prepare: str | None = None,
     evaluate: str | None = None,
     force: bool = False,
+    name: str | None = None,
 ) -> StageResult:
     """Write the top-K list of every user.
 
@@ -203,17 +221,19 @@ def recommend(
         prepare: Key of the prepare artifact; None takes the latest.
         evaluate: Key of the evaluate artifact, which knows the models; None takes the latest.
         force: Compute anew even if the artifact is there.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
-    return _one("recommend", config, store, force, prepare=prepare, evaluate=evaluate)
+    return _one("recommend", name, config, store, force, prepare=prepare, evaluate=evaluate)
 
 
-def _one(name: str, *arguments: Any, **keys: Any) -> StageResult:
+def _one(stage: str, *arguments: Any, **keys: Any) -> StageResult:
     """The end of a flow whose stage makes one artifact."""
-    return _ended(results := _run(name, *arguments, **keys), results[0])
+    return _ended(results := _run(stage, *arguments, **keys), results[0])
 
 
 def _run(
-    name: str,
+    stage: str,
+    name: str | None,
     config: Any,
     store: StoreConfig,
     force: bool,
@@ -223,22 +243,27 @@ def _run(
 ) -> list[StageResult]:
     """Make or find a stage's artifacts from the inputs with these keys, by its task or the engine's workers.
 
+    name: of the data set; None: the only one in the store, the sample aside.
     previous: key of earlier user profiles.
     """
-    spec, artifacts = STAGE[name], ArtifactStore.open(store)
-    refs = find_inputs(artifacts, **keys)
-    if name in _COSTS:
-        approved(config, lambda: _COSTS[name](config, store, **{stage: found[0] for stage, found in refs.items()}))
+    spec, artifacts = STAGE[stage], ArtifactStore.open(store)
+    name = chosen(artifacts, name)
+    refs = find_inputs(artifacts, name, **keys)
+    if stage in _COSTS:
+        approved(config, lambda: _COSTS[stage](config, store, **{role: found[0] for role, found in refs.items()}))
     if hasattr(config, "resolved"):
         config = config.resolved()
     calls = spec.calls(config, refs)
     if previous:
-        calls = [call | {"previous": ArtifactRef(name, previous, artifacts.url)} for call in calls]
+        calls = [call | {"previous": ArtifactRef(stage, previous, artifacts.url)} for call in calls]
     if spec.sharding:
         calls = [call | {"n_shards": run_shards(engine, spec, store, force, **call)} for call in calls]
         engine = _LOCAL  # which joins the shards
-    results = _results(engine, spec.task, [call | {"store": store, "force": force} for call in calls])
-    remember(artifacts, [result.ref for result in results])
+    with report.about(name):
+        results = _results(engine, spec.task, [call | {"store": store, "force": force} for call in calls])
+    # Within a whole run nothing that is noted is replaced: the run does that, once it has ended well.
+    made = {stage: [result.ref.key for result in results]}
+    remember(artifacts, name, made, anew=not report.is_part_of_run())
     return results
 
 

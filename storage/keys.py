@@ -47,6 +47,11 @@ def checked_file(name: str) -> str:
     return _checked(_FILE, name, "file name")
 
 
+def checked_path(path: str) -> str:
+    """`path`, or StoreError if it is not plain names with slashes between them."""
+    return "/".join(map(checked_file, path.split("/")))
+
+
 def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
     if not pattern.fullmatch(text):
         raise StoreError(f"{text!r} is no {what}: it must match {pattern.pattern}")

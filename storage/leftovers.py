@@ -52,7 +52,7 @@ def _candidates(store: ArtifactStore) -> Iterator[Leftover]:
             left = Leftover(folder, now - _touched(folder))
             if left.age >= patience and _is_free(store, folder):
                 yield left
-    for file in store.scratch.glob("*.json.*.tmp"):
+    for file in (*store.scratch.glob("*.json.*.tmp"), *store.scratch.glob("*/*/*.json.*.tmp")):
         if (age := now - file.stat().st_mtime) >= DAY:
             yield Leftover(file, age)
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from storage.errors import StoreError, Unreachable, explained
 from storage.files import StoreConfig, is_local, open_files
-from storage.keys import artifact_key, checked_file, checked_key, checked_stage
+from storage.keys import artifact_key, checked_file, checked_key, checked_path, checked_stage
 from storage.manifest import MANIFEST, ArtifactRef, Content, Manifest, Run
 from storage.writer import ArtifactWriter
 
@@ -189,12 +189,15 @@ class ArtifactStore:
             self._fs.rm(self._path(ref), recursive=True)
 
     def write_json(self, name: str, value: Any) -> str:
-        """Write a small JSON file at the store's root, whole or not at all; returns where it is."""
-        path = f"{self._root}/{checked_file(name)}"
+        """Write a small JSON file under the store's root, whole or not at all; returns where it is.
+
+        name: a file name, folders before it. A reader sees the old content or the new one.
+        """
+        path = f"{self._root}/{checked_path(name)}"
         content = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode()
         with explained(f"write {path}"):
             if self.is_local:
-                Path(self._root).mkdir(parents=True, exist_ok=True)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
                 temporary = Path(f"{path}.{uuid.uuid4().hex}.tmp")
                 try:
                     temporary.write_bytes(content)
@@ -206,14 +209,20 @@ class ArtifactStore:
         return path
 
     def read_json(self, name: str) -> Any:
-        """A JSON file at the store's root, or None if there is none. Raises StoreError if it is damaged."""
+        """A JSON file under the store's root, or None if there is none. Raises StoreError if it is damaged."""
         try:
             with explained(f"read {name} in {self.url}"):
-                return json.loads(self._fs.cat_file(f"{self._root}/{checked_file(name)}"))
+                return json.loads(self._fs.cat_file(f"{self._root}/{checked_path(name)}"))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise StoreError(f"{name} in {self.url} is damaged ({error}): remove it and run again") from None
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in a folder under the store's root that hold JSON files, sorted."""
+        with explained(f"list {self.url}"):
+            found = self._fs.glob(f"{self._root}/{checked_path(path)}/*/*.json")
+        return sorted({file.split("/")[-2] for file in found})
 
     def _path(self, ref: ArtifactRef, name: str = "") -> str:
         folder = f"{self._root}/{checked_stage(ref.stage)}/{checked_key(ref.key)}"

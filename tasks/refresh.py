@@ -8,16 +8,17 @@ import pyarrow as pa
 from rlmrec_core.llm.ledger import open_ledger
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
 from tasks import report
+from tasks.datasets import latest_keys
 from tasks.profiles import account_of
 from tasks.stage import StageResult
 
 _SIDES = {"item_profiles": "item", "user_profiles": "user"}
 
 
-def latest_profiles(store: StoreConfig) -> dict[str, ArtifactRef]:
-    """The newest profiles of either side, as far as there are any."""
-    artifacts = ArtifactStore.open(store)
-    found = {stage: artifacts.latest(stage) for stage in _SIDES}
+def latest_profiles(artifacts: ArtifactStore, name: str) -> dict[str, ArtifactRef]:
+    """The data set's latest profiles of either side, as far as there are any."""
+    noted = latest_keys(artifacts, name)
+    found = {stage: artifacts.find(stage, key) for stage in _SIDES for key in noted.get(stage, [])}
     return {stage: ref for stage, ref in found.items() if ref}
 
 

@@ -6,7 +6,8 @@ import logging
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,10 +18,13 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext, TagsContext, TaskRunContext, tags
 from prefect.logging import get_run_logger
 
 LOGGER = "rlmrec"
+_DATA = "data:"
+"""Begins the tag that names a run's data set."""
 
 
 def in_run() -> bool:
@@ -34,23 +38,41 @@ def log() -> Any:
     return run_logger.getChild(LOGGER) if run_logger else logging.getLogger(LOGGER)
 
 
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Let the run's name, its tags and those of all within, and the keys of what is shown, carry a data set's name."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    with tags(f"{_DATA}{name}"):
+        if run and not run.name.startswith(f"{name} "):
+            with get_client(sync_client=True) as client:
+                client.update_flow_run(run.id, name=f"{name} {run.name}", tags=[*run.tags, f"{_DATA}{name}"])
+        yield
+
+
+def is_part_of_run() -> bool:
+    """Whether this code runs in a flow that another flow called."""
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.parent_task_run_id)
+
+
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
     """Show a table in the UI."""
     if in_run():
-        create_table_artifact(table=[_shown(row) for row in rows], key=artifact_name(key), description=description)
+        create_table_artifact(table=[_shown(row) for row in rows], key=_key(key), description=description)
 
 
 def show_markdown(key: str, markdown: str, description: str) -> None:
     """Show a page of markdown in the UI."""
     if in_run():
-        create_markdown_artifact(markdown=markdown, key=artifact_name(key), description=description)
+        create_markdown_artifact(markdown=markdown, key=_key(key), description=description)
 
 
 class Progress:
     """A progress bar in the UI, redrawn at most once in `every` seconds, since each update is a request."""
 
     def __init__(self, key: str, description: str, every: float = 5.0) -> None:
-        self._key, self._description, self._every = artifact_name(key), description, every
+        self._key, self._description, self._every = _key(key), description, every
         self._drawn = -math.inf
         self._id: UUID | None = None
 
@@ -90,6 +112,12 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def artifact_name(text: str) -> str:
     """`text` in the letters that Prefect allows in an artifact's key."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _key(name: str) -> str:
+    """The key of something shown, which differs between data sets: Prefect makes a history of equal keys."""
+    data = sorted(tag.removeprefix(_DATA) for tag in TagsContext.get().current_tags if tag.startswith(_DATA))
+    return artifact_name("-".join([name, *data]))
 
 
 def _cell(value: Any) -> str:

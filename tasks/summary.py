@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rlmrec_core.config import PipelineConfig
 from rlmrec_core.config.faults import settings_error
 from storage import ArtifactStore, StoreConfig, StoreError
-from tasks import report
+from tasks import datasets, report
 from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.stage import StageResult
 
@@ -19,10 +19,15 @@ _ACCURACY = ("recall", "ndcg")
 
 
 def publish(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
-    """Write last-run.json at the store's root, and the summary of a run that went through every stage."""
+    """Note and show what a run made that went through every stage.
+
+    Its last-run.json is written for the data set, and at the store's root, where the last of all runs lies.
+    """
     artifacts = ArtifactStore.open(store)
     run = last_run(artifacts, config, done)
+    datasets.write(artifacts, config.data_name, LAST_RUN, run)
     artifacts.write_json(LAST_RUN, run)
+    _remember(artifacts, config, done)
     lists = f"Every user's list: `{run['recommendations']}`"
     parts = {"How good the models are": _metric_tables(run["metrics"]), "Recommendations": lists}
     report.show_markdown(
@@ -32,18 +37,26 @@ def publish(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
     )
 
 
-def show_stages(store: StoreConfig, done: Done) -> None:
-    """The summary of a run that stopped before training."""
+def show_stages(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
+    """Note and show what a run made that stopped before training."""
+    artifacts = ArtifactStore.open(store)
+    _remember(artifacts, config, done)
     report.show_markdown(
         "summary",
-        _page(_stages(ArtifactStore.open(store), done)),
+        _page(_stages(artifacts, done)),
         _TITLE,
     )
+
+
+def _remember(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> None:
+    keys = {stage: [result.ref.key for result in results] for stage, results in done.items()}
+    datasets.remember(artifacts, config.data_name, keys)
 
 
 def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> dict[str, Any]:
     """What scripts rely on: the stages, the metrics (mean over seeds), where the recommendations are, the settings."""
     return {
+        "name": config.data_name,
         "stages": [
             {
                 "stage": result.ref.stage,
@@ -61,12 +74,20 @@ def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> di
     }
 
 
-def last_config(artifacts: ArtifactStore) -> PipelineConfig:
-    """The settings of the last run that went through every stage; the defaults, which run the sample, before any.
+def last_config(artifacts: ArtifactStore, name: str | None = None) -> PipelineConfig:
+    """The settings of the data set's last run that went through every stage; of the last of all where it is None.
 
-    Raises StoreError if they cannot be read, or were written by a version with other settings.
+    For the sample, and where there was no run at all, the defaults do without.
+    Raises StoreError if they cannot be read, or were written by a version with other settings, and UnknownDataSet if
+    there was no such run of this data set.
     """
-    run = artifacts.read_json(LAST_RUN) or {}
+    run = datasets.read(artifacts, name, LAST_RUN) if name else artifacts.read_json(LAST_RUN)
+    if run is None and name not in (None, datasets.SAMPLE):
+        known = ", ".join(datasets.names(artifacts)) or "none"
+        raise datasets.UnknownDataSet(
+            f"{artifacts.url} has no full run of the data set {name!r} (there are: {known}): run it once as a whole"
+        )
+    run = run or {}
     try:
         return PipelineConfig.model_validate(run.get("config", {}) if isinstance(run, dict) else run)
     except ValidationError as error:

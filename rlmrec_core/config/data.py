@@ -1,7 +1,10 @@
 """Settings of the stages that read and divide interactions: ingest and prepare."""
 
 import codecs
+import hashlib
+import re
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -172,6 +175,17 @@ class IngestConfig(TableFormat):
         if form is not None and form not in get_args(TimeForm) and "%" not in form:
             raise ValueError(f"{form!r} is not one of {', '.join(get_args(TimeForm))}, nor a pattern such as %Y-%m-%d")
         return form
+
+    @property
+    def data_name(self) -> str:
+        """A name for these data: the reader, the path's last folder, and a digest that tells equal folders apart."""
+        if self.path is None:
+            return self.reader
+        place = Path(self.path).expanduser().absolute()
+        folder = re.sub("[^a-z0-9]+", "-", place.name.lower())[:24].strip("-")
+        source = repr((str(place), self.interactions_file, self.items_file))
+        digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+        return "-".join(filter(None, (self.reader, folder, digest)))
 
     @property
     def format_of_items(self) -> TableFormat:

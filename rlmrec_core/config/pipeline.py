@@ -26,6 +26,12 @@ DatasetName = Literal[
 class PipelineConfig(Section):
     """Settings of every stage, and of the engine that runs them. The defaults run the embedded sample."""
 
+    name: str | None = Field(
+        None,
+        pattern="^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="Name of the data set, in small letters, digits and . _ -: refreshes, gates, promotions and reruns "
+        "of a stage know its runs by it; none makes one of reader and path",
+    )
     ingest: IngestConfig = Field(IngestConfig(), description="Where raw data comes from")
     prepare: PrepareConfig = Field(PrepareConfig(), description="Filtering and split")
     item_profiles: ProfileConfig = Field(ProfileConfig(domain="books"), description="Profiles of items")
@@ -35,6 +41,11 @@ class PipelineConfig(Section):
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics")
     recommend: RecommendConfig = Field(RecommendConfig(), description="Top-K lists")
     engine: EngineConfig = Field(EngineConfig(), description="Where the work is done; changes no result")
+
+    @property
+    def data_name(self) -> str:
+        """The data set's name: the one that was given, else one of reader and path."""
+        return self.name or self.ingest.data_name
 
 
 _READY_MADE = {"min_rating": None, "k_core": 1}

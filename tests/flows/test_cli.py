@@ -93,13 +93,10 @@ def test_a_byte_order_mark_is_read_over_and_none_empties_a_setting(tmp_path):
 
 
 def test_a_damaged_note_of_the_store_is_one_line(tmp_path):
-    (tmp_path / "latest-train.json").write_text("{")
+    (tmp_path / "datasets" / "shop").mkdir(parents=True)
+    (tmp_path / "datasets" / "shop" / "latest.json").write_text("{")
     status, output = invoke("artifacts", "gc", "--store", tmp_path)
-    assert (status, output.splitlines()) == (0, ["0.0 MB; nothing was deleted, say --delete to do it"])
-    store = ArtifactStore(str(tmp_path))
-    put(store, "train", 1, {})
-    status, output = invoke("artifacts", "gc", "--store", tmp_path)
-    assert status == 1 and "latest-train.json" in output and len(output.splitlines()) == 1
+    assert status == 1 and "datasets/shop/latest.json" in output and len(output.splitlines()) == 1
 
 
 def test_what_nobody_foresaw_is_one_line_and_its_traceback_in_a_file(tmp_path, monkeypatch):

@@ -11,7 +11,10 @@ from flows import stages
 from flows.full_pipeline import rlmrec
 from flows.inputs import MissingInput
 from flows.refresh import refresh_profiles
+from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore
+from tasks import datasets
+from tasks.refresh import show_changes
 from tests.tasks.by_hand import tiny
 
 pytestmark = pytest.mark.usefixtures("prefect_db")
@@ -53,11 +56,12 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(store):
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": ids}), task_run_filter=TaskRunFilter())
         shown = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id={"any_": [run_id, *ids]}))
     assert {run.state.name for run in subflows} == {task.state.name for task in tasks} == {"Cached"}
+    assert all(run.name.startswith("sample ") and "data:sample" in run.tags for run in subflows)
     assert all("hit in" in run.state.message for run in subflows)
     keys = {artifact.key for artifact in shown}
-    assert {"summary", "metrics", "data-card", "recommendations"} <= keys
+    assert {"summary-sample", "metrics-sample", "data-card-sample", "recommendations-sample"} <= keys
     assert any(key.startswith("curve-train-lightgcn-base-2023-") for key in keys)
-    summary = next(artifact.data for artifact in shown if artifact.key == "summary")
+    summary = next(artifact.data for artifact in shown if artifact.key == "summary-sample")
     assert "popularity" in summary and "recommendations.parquet" in summary
 
 
@@ -103,6 +107,46 @@ def test_a_refresh_takes_the_settings_of_the_last_full_run(store):
     assert {stage["status"] for stage in last_run(store)["stages"]} == {"hit"}
 
 
+def shop(folder: Path, **renamed: str) -> Path:
+    """A shop's tables: 12 users, who all bought 8 of its 9 items."""
+    folder.mkdir(exist_ok=True)
+    titles = {f"i{n}": f"{folder.name} lamp {n}" for n in range(9)} | renamed
+    bought = [f"u{user},i{item}" for user in range(12) for item in range(9) if item != user % 9]
+    (folder / "interactions.csv").write_text("\n".join(["user_id,item_id", *bought]))
+    rows = [f"{item},{title}" for item, title in titles.items()]
+    (folder / "items.csv").write_text("\n".join(["item_id,title", *rows]))
+    return folder
+
+
+def test_a_refresh_compares_with_its_own_data_set_whatever_ran_between(store, tmp_path, monkeypatch):
+    rows = []
+    monkeypatch.setattr("flows.refresh.show_changes", lambda *given: rows.append(show_changes(*given)))
+
+    def refreshed(name: str, **renamed: str) -> list[dict]:
+        ingest = {"reader": "tabular", "path": str(shop(tmp_path / name, **renamed)), "columns": {"title": "title"}}
+        refresh_profiles(PipelineConfig.model_validate(tiny(ingest=ingest).model_dump() | {"name": name}), store)
+        return [(row["new"], row["changed"], row["unchanged"], row["gone"]) for row in rows.pop()]
+
+    assert refreshed("shop-a") == refreshed("shop-b") == [(9, 0, 0, 0), (12, 0, 0, 0)]
+    refresh_profiles(tiny(), store)
+    rows.clear()
+    assert refreshed("shop-b") == [(0, 0, 9, 0), (0, 0, 12, 0)]
+    assert refreshed("shop-a", i3="desk")[0] == (0, 1, 8, 0)
+    assert refreshed("shop-b")[0] == (0, 0, 9, 0)
+    assert datasets.names(ArtifactStore.open(store)) == ["sample", "shop-a", "shop-b"]
+    with pytest.raises(datasets.UnknownDataSet, match="shop-a, shop-b"):
+        refresh_profiles(store=store)
+
+
+def test_a_run_that_failed_leaves_the_inputs_of_the_last_good_one(store, monkeypatch):
+    config = tiny(train={"variants": ["base"]})
+    rlmrec(config, store)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("flows.full_pipeline.stages.train", lambda *given: 1 / 0)
+        rlmrec(tiny(train={"variants": ["base"]}, prepare={"seed": 5}), store)
+    assert stages.evaluate(config.evaluate, store).status == "hit"
+
+
 def test_the_forms_of_the_stages_start_from_the_last_full_run(store):
     """A deployment without a worker will do: its parameters are what the form shows."""
     with get_client(sync_client=True) as client:
@@ -111,4 +155,6 @@ def test_the_forms_of_the_stages_start_from_the_last_full_run(store):
         rlmrec(tiny(), store)
         shown = client.read_deployment(deployment).parameters
     engine = tiny().engine.model_dump(mode="json")
-    assert shown == {"config": tiny().embed.model_dump(mode="json"), "store": store.model_dump(), "engine": engine}
+    assert shown == {
+        "config": tiny().embed.model_dump(mode="json"), "store": store.model_dump(), "name": "sample", "engine": engine,
+    }  # fmt: skip
