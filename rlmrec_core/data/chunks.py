@@ -243,7 +243,7 @@ def _require(file: Path, columns: Iterable[str], present: Iterable[str], hint: s
             problem = f"the file has {len(alike)} columns of that name: {', '.join(map(repr, alike))}"
             raise DataError.at(problem, "rename all but one", file=file, column=column)
         if column not in names:
-            problem = f"the column is missing; the file has: {', '.join(sorted(known)) or 'none'}{hint}"
+            problem = f"the column is missing; the file has: {excerpt(', '.join(sorted(known))) or 'none'}{hint}"
             way_out = "rename it, or name the right one in the settings"
             if alike:
                 way_out = f"did you mean {alike[0]!r}?"

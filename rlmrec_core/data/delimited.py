@@ -132,7 +132,7 @@ def _dialect(file: Path, form: TableFormat, named: str | None, text: str, pick: 
         fitting = [one for one in (usual, *_SEPARATORS) if _fits(header, one, pick)]
         delimiter = fitting[0] if fitting else usual
         if not fitting and usual not in header:
-            others = [one for one in _SEPARATORS if one in header]
+            others = [one for one in (*_SEPARATORS, "::") if one in header]
             hint = f"; its cells seem to be set apart by {others[0]!r}: see ingest.delimiter" if others else ""
     delimiter = delimiter or usual
     # Names in quotes are names in quotes: only where quoting is a custom are they taken off.

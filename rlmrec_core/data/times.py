@@ -113,7 +113,7 @@ def _recognised(chunk: Chunk, column: str, cells: pa.Array, numbers: pa.Array) -
     values = numbers.drop_null().to_numpy()
     if 2 * len(values) >= len(cells) - cells.null_count:
         telling = values[values != 0]
-        return _form_of_numbers(chunk, column, cells, telling) if len(telling) else None
+        return _form_of_numbers(chunk, column, cells, numbers, telling) if len(telling) else None
     texts = cells.filter(pc.and_(cells.is_valid(), pc.is_null(numbers)))
     if pc.sum(pc.is_valid(_iso(texts))).as_py() * 2 >= len(texts):
         return "iso"
@@ -126,14 +126,20 @@ def _recognised(chunk: Chunk, column: str, cells: pa.Array, numbers: pa.Array) -
     return None
 
 
-def _form_of_numbers(chunk: Chunk, column: str, cells: pa.Array, values: npt.NDArray[Any]) -> str | None:
+def _form_of_numbers(
+    chunk: Chunk, column: str, cells: pa.Array, numbers: pa.Array, values: npt.NDArray[Any]
+) -> str | None:
     if np.mean(~np.isnat(_compact_dates(values))) > 0.9:
         return "yyyymmdd"
-    position = pc.index(pc.and_(cells.is_valid(), pc.not_equal(cells, "0")), True).as_py()
-    if ((values >= _YEARS[0]) & (values <= _YEARS[1])).all():
+    years = (values >= _YEARS[0]) & (values <= _YEARS[1])
+    days = (values >= _EXCEL_DAYS[0]) & (values < _EXCEL_DAYS[1])
+    # Of a few that are something else the form does not hang.
+    if np.mean(years) > 0.9:
+        position = pc.index(numbers, values[years][0]).as_py()
         problem = f"{cells[position].as_py()!r} and the others seem to be years, not seconds since 1970"
         raise chunk.error(column, position, problem, "set ingest.timestamp_format to year, or to seconds")
-    if ((values >= _EXCEL_DAYS[0]) & (values < _EXCEL_DAYS[1])).all():
+    if np.mean(days) > 0.9:
+        position = pc.index(numbers, values[days][0]).as_py()
         problem = f"{cells[position].as_py()!r} and the others seem to be Excel's numbers of days"
         raise chunk.error(column, position, problem, "set ingest.timestamp_format to excel, or to seconds")
     limits = [_SECONDS_BELOW * unit for unit in _UNITS.values()]

@@ -87,3 +87,17 @@ def test_what_cannot_be_read_is_refused_in_one_line(case: str, message: str) -> 
 def test_an_unclosed_quote_is_text_without_quoting() -> None:
     reviews = drain(ingest(settings("tab-unclosed-quote-last", quote="")).tables)["interactions"]["review"].to_pylist()
     assert reviews == ["a", '"great', "ok", "fine"]
+
+
+@pytest.mark.parametrize(("case", "reader"), [("slash-mixed", "amazon-2014"), ("mlfloat", "movielens")])
+def test_releases_of_odd_copies_are_read(case: str, reader: Any) -> None:
+    if not (CASES / case).is_dir():
+        pytest.skip(f"no case at {CASES / case}")
+    chosen = IngestConfig(reader=reader, path=str(CASES / case))
+    assert check(chosen).usable
+    tables = drain(ingest(chosen).tables)
+    if reader == "movielens":
+        assert tables["items"]["description"].to_pylist() == ["A lamp on a hill.", "A kettle that sings.", None]
+    else:
+        assert tables["interactions"]["item_id"].to_pylist() == ["B1", "a/b"]
+        assert tables["interactions"]["review"].to_pylist() == ["x", "Naturopathic/Holistic"]

@@ -70,6 +70,7 @@ def test_forms_that_are_named(tmp_path: Path, form: str, value: str, expected: d
     ("values", "message"),
     [
         (["2020", "2019"], r"row 1, column 'when': '2020' and the others seem to be years, .*; set .* to year"),
+        (["1580472000", *["2020"] * 20], r"row 2, column 'when': '2020' and the others seem to be years"),
         (["43861", "43862.25"], r"'43861' and the others seem to be Excel's numbers of days; set .* to excel"),
         (["31.01.2020", "1.2.2020"], r"'31.01.2020' does not say whether the day .*; set .* day-first or month-first"),
         (["1/2/2020 10:00"], r"set ingest.timestamp_format to day-first or month-first"),
