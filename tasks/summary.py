@@ -64,6 +64,7 @@ def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> di
                 "status": result.status,
                 "seconds": result.seconds,
                 "rows": result.rows,
+                "unfinished": result.unfinished,
                 **result.labels,
             }
             for result in _all(done)
@@ -148,7 +149,10 @@ def _stages(artifacts: ArtifactStore, done: Done) -> dict[str, str]:
         f"hit: found in the store, nothing was computed or paid. The artifacts are folders in `{artifacts.url}`; "
         "`rlmrec artifacts show KEY` tells what one holds and what it was made from."
     )
-    return {"Stages": f"{report.markdown_table(rows)}\n\n{legend}"}
+    lacking = [f"- **{result.title}**: {result.unfinished}" for result in _all(done) if result.unfinished]
+    way_out = "The next run asks for these alone, and so does the deployment `retry-failed`; the rest is in use."
+    incomplete = {"INCOMPLETE": "\n".join([*lacking, "", way_out])} if lacking else {}
+    return incomplete | {"Stages": f"{report.markdown_table(rows)}\n\n{legend}"}
 
 
 def _all(done: Done) -> Iterable[StageResult]:

@@ -142,7 +142,7 @@ def test_a_run_that_failed_leaves_the_inputs_of_the_last_good_one(store, monkeyp
     config = tiny(train={"variants": ["base"]})
     rlmrec(config, store)
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr("flows.full_pipeline.stages.train", lambda *given: 1 / 0)
+        patch.setattr("flows.full_pipeline.stages.train", lambda *given, **named: 1 / 0)
         rlmrec(tiny(train={"variants": ["base"]}, prepare={"seed": 5}), store)
     assert stages.evaluate(config.evaluate, store).status == "hit"
 

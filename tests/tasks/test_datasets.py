@@ -1,11 +1,14 @@
 """What the store remembers of each data set."""
 
+from dataclasses import replace
+
 import pytest
 
 from rlmrec_core.config import load_config
-from storage import StoreError
+from storage import ArtifactRef, StoreError
 from tasks import datasets
-from tasks.summary import last_config
+from tasks.stage import StageResult
+from tasks.summary import last_config, show_stages
 
 
 def named(**ingest: str) -> str:
@@ -52,3 +55,14 @@ def test_settings_are_those_of_the_named_data_set(artifacts):
     datasets.write(artifacts, "shop", "latest.json", {"ingest": "no list"})
     with pytest.raises(StoreError, match=r"latest\.json"):
         datasets.latest_keys(artifacts, "shop")
+
+
+def test_a_summary_says_first_what_is_incomplete_and_why(artifacts, store, monkeypatch):
+    pages = []
+    monkeypatch.setattr("tasks.summary.report.show_markdown", lambda key, page, title: pages.append(page))
+    whole = StageResult(ArtifactRef("ingest", "1" * 64, artifacts.url), "computed", 1.0, 137, 10)
+    lacking = replace(whole, ref=ArtifactRef("item_profiles", "2" * 64, artifacts.url), unfinished="47 rows failed")
+    show_stages(store, load_config(), {"ingest": [whole]})
+    show_stages(store, load_config(), {"ingest": [whole], "item_profiles": [lacking]})
+    assert "INCOMPLETE" not in pages[0] and pages[1].startswith("## INCOMPLETE\n\n- **item_profiles**: 47 rows failed")
+    assert "retry-failed" in pages[1]
