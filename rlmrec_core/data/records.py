@@ -133,8 +133,13 @@ def rows_within_quotes(data: bytes, dialect: Dialect, width: int, line: int) -> 
     cells = np.frombuffer(data, np.uint8)
     line_ends = np.flatnonzero(cells == ord("\n"))
     quoted = np.searchsorted(np.flatnonzero(cells == quote[0]), line_ends) % 2 == 1
+    # The last byte of a delimiter stands for it; a blank after one makes the line prose.
+    ends = np.flatnonzero(cells[:-1] == delimiter[-1])
+    before = np.searchsorted(ends, np.append(line_ends, len(data)))
+    blank_before = np.append(0, np.cumsum(cells[ends + 1] == ord(" ")))[before]
+    like_rows = quoted & (np.diff(before) >= width - 1) & (np.diff(blank_before) == 0)
     found = []
-    for place in np.flatnonzero(quoted).tolist():
+    for place in np.flatnonzero(like_rows).tolist():
         begin = int(line_ends[place]) + 1
         last = place + 1 == len(line_ends) or not quoted[place + 1]
         whole = data[begin : None if place + 1 == len(line_ends) else int(line_ends[place + 1])]
