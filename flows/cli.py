@@ -98,7 +98,7 @@ def plan(
     """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model."""
     chosen = settings(config, dataset, data, set_ or [])
     _settle(store)
-    from tasks.planning import plan_by_hand
+    from tasks.plan import plan_by_hand
 
     rows = plan_by_hand(chosen, StoreConfig(url=_absolute(store)))
     for row in rows:

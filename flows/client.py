@@ -110,7 +110,9 @@ def cancel(client: SyncPrefectClient, run: FlowRun, show: Callable[[Log], None])
     if state.is_running() or state.is_pending() or state.is_paused():
         client.set_flow_run_state(run.id, Cancelling(message="The command that asked for it ended."))
         with suppress(TimeoutError):
-            follow(client, run, show, _deadline(_CANCEL_SECONDS))
+            if not follow(client, run, show, _deadline(_CANCEL_SECONDS)).is_completed():
+                # The flow's process says of a signal that it crashed, and may do so before its worker says why.
+                client.set_flow_run_state(run.id, _cancelled(), force=True)
             return
     mark_cancelled(client, run)
 
@@ -119,7 +121,11 @@ def mark_cancelled(client: SyncPrefectClient, run: FlowRun) -> None:
     """Mark the run Cancelled, if it has not ended."""
     state = client.read_flow_run(run.id).state
     if state and not state.is_final():
-        client.set_flow_run_state(run.id, Cancelled(message="The command that asked for it ended."), force=True)
+        client.set_flow_run_state(run.id, _cancelled(), force=True)
+
+
+def _cancelled() -> State:
+    return Cancelled(message="The command that asked for it ended.")
 
 
 def _deadline(seconds: float) -> Callable[[], None]:

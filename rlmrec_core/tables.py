@@ -195,11 +195,12 @@ def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     """
     for field in schema:
         if field.name not in table.column_names:
-            raise TableError(f"{where}: column {field.name!r} is missing; rebuild the stage that wrote it with --force")
+            raise TableError(f"{where}: column {field.name!r} is missing; rebuild the stage that wrote it (force)")
         column = table[field.name]
         if column.type != field.type:
             raise TableError(
-                f"{where}: column {field.name!r} is {column.type}, expected {field.type}; rebuild with --force"
+                f"{where}: column {field.name!r} is {column.type}, expected {field.type}; "
+                "rebuild the stage that wrote it (force)"
             )
         if not field.nullable and column.null_count:
             raise TableError(f"{where}: column {field.name!r} holds {column.null_count} nulls, none are allowed")

@@ -18,7 +18,7 @@ class Vectors(NamedTuple):
 
 @dataclass(frozen=True)
 class SemanticEmbeddings:
-    """SemanticEmbeddings vectors of users (n_users, d_s) and items (n_items, d_s).
+    """Semantic vectors of users (n_users, d_s) and items (n_items, d_s).
 
     A row of zeros stands for a missing vector: such a node takes no part in alignment, neither as anchor nor as key,
     and trains like Base. Raises ValueError on NaN, on sides of different width, or if a side has no vector at all.
@@ -30,9 +30,7 @@ class SemanticEmbeddings:
     def __post_init__(self) -> None:
         for name, vectors in (("user", self.users), ("item", self.items)):
             if not np.isfinite(vectors).all():
-                raise ValueError(
-                    f"semantic vectors of some {name}s are not finite; run the embed stage again with --force"
-                )
+                raise ValueError(f"semantic vectors of some {name}s are not finite; rebuild the embed stage (force)")
             if not vectors.any():
                 raise ValueError(
                     f"no {name} has a semantic vector; check the profile and embed stages, or train base only"

@@ -2,7 +2,7 @@
 
 from storage.errors import StoreError
 from storage.files import StoreConfig
-from storage.keys import artifact_key, canonical_json, digest_of
+from storage.keys import artifact_key
 from storage.leftovers import Leftover, leftovers, sweep
 from storage.manifest import ArtifactRef, FileEntry, Manifest
 from storage.store import ArtifactStore
@@ -18,8 +18,6 @@ __all__ = [
     "StoreConfig",
     "StoreError",
     "artifact_key",
-    "canonical_json",
-    "digest_of",
     "leftovers",
     "sweep",
 ]

@@ -1,26 +1,15 @@
 """Keys: what an artifact depends on, as one digest."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from rlmrec_core.canonical import digest_of
 from storage.errors import StoreError
 
 _STAGE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted names and no spaces: equal values give equal text. Raises ValueError on NaN or infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest_of(value: Any) -> str:
-    """sha256 of `value`'s canonical JSON, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def artifact_key(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from storage.keys import digest_of
+from rlmrec_core.canonical import digest_of
 
 MANIFEST = "manifest.json"
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlmrec_core.canonical import digest_of
 from storage import ArtifactStore, StoreError
-from storage.keys import digest_of
 
 SAMPLE = "sample"
 _FOLDER, _LATEST = "datasets", "latest.json"

@@ -5,12 +5,13 @@ from typing import Any
 from prefect import task
 
 from rlmrec_core import profiling
-from rlmrec_core.config import ProfileConfig
+from rlmrec_core.config import PipelineConfig, ProfileConfig
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.item_profiles import item_stage
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED
+from tasks.stages import run_by_hand
 
 
 @task(name="plan", **UNCACHED)
@@ -53,3 +54,10 @@ def plan_of_users(
     touched = profiling.touched_users(corpus, config)
     note = f"one changed item reaches {touched['mean']} users on average, {touched['most']} at most"
     return row | {"note": "; ".join(filter(None, [row["note"], note]))}
+
+
+def plan_by_hand(config: PipelineConfig, store: StoreConfig) -> list[dict[str, Any]]:
+    """What the deployment `plan` says, computed in this process. Reads and divides the data if that was not done."""
+    done = run_by_hand(config, store, last="prepare")
+    raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
+    return plan.fn(config.item_profiles, config.user_profiles, store, raw, split)

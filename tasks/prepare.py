@@ -7,7 +7,7 @@ from rlmrec_core.config import PrepareConfig
 from rlmrec_core.config.section import key_fields
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.card import data_card
+from tasks.dataset_statistics import dataset_statistics
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 3
@@ -17,7 +17,7 @@ VERSION = 3
 def prepare(
     config: PrepareConfig, store: StoreConfig, ingest: ArtifactRef, force: bool = False
 ) -> StageResult | State[StageResult]:
-    """The split, what was held out, both indices, and the data card."""
+    """The split, what was held out, both indices, and the statistics of the data set."""
     artifacts = ArtifactStore.open(store)
     stage = Stage("prepare", VERSION, ("split",), key_fields(config), {"ingest": ingest.key})
 
@@ -29,10 +29,12 @@ def prepare(
             out.batches(name, schema, batches)
 
     result = stage.run(artifacts, write, force=force)
-    if report.in_run():  # otherwise nobody sees the card, which takes a while to draw
+    if report.in_run():  # otherwise nobody sees the page, which takes a while to draw
         statistics, histograms = (artifacts.table(result.ref, name) for name in ("statistics", "histograms"))
         report.show_markdown(
-            "data-card", data_card(statistics, histograms), "What the models learn from, and are tested on"
+            "dataset-statistics",
+            dataset_statistics(statistics, histograms),
+            "What the models learn from, and are tested on",
         )
     report.show_table(
         "filters",

@@ -1,7 +1,5 @@
 """Settings of the stages that learn and rank: train, evaluate and recommend."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Annotated, Any, Literal, Self, get_args
@@ -16,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.presets import HyperPreset, Protocol, Value, hyper_parameters
 from rlmrec_core.config.registry import (
     BackboneName,
@@ -58,8 +57,7 @@ class RunSettings(TrainingLoop):
     def model_id(self) -> ModelId:
         """Which model this is; the digest covers all that enters the key, but for the seed."""
         fields = {name: value for name, value in key_fields(self).items() if name != "seed"}
-        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-        return ModelId(self.backbone, self.variant, self.seed, digest[:8])
+        return ModelId(self.backbone, self.variant, self.seed, digest_of(fields)[:8])
 
     def flat(self) -> dict[str, Any]:
         """All settings but the seed, by dotted name."""

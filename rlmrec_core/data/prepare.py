@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from rlmrec_core.config.data import PrepareConfig
-from rlmrec_core.data import card
+from rlmrec_core.data import dataset_statistics
 from rlmrec_core.data.draws import Draws
 from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions, n_distinct
 from rlmrec_core.data.errors import DataError
@@ -64,9 +64,9 @@ def prepare(interactions: ds.Dataset, items: ds.Dataset, config: PrepareConfig, 
         **{name: (table.schema, iter(table.to_batches())) for name, table in ready.items()},
         "statistics": (
             STATISTICS,
-            _late(lambda: card.statistics(edges, split.review_lengths, item_ids, items, repairs)),
+            _late(lambda: dataset_statistics.statistics(edges, split.review_lengths, item_ids, items, repairs)),
         ),
-        "histograms": (HISTOGRAMS, _late(lambda: card.histograms(edges, split.review_lengths))),
+        "histograms": (HISTOGRAMS, _late(lambda: dataset_statistics.histograms(edges, split.review_lengths))),
     }
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.embedding.reading import Embeddings, read_embeddings
 from rlmrec_core.llm.client import LlmClient
 from rlmrec_core.llm.errors import (
@@ -19,7 +20,7 @@ from rlmrec_core.llm.errors import (
     RunStopped,
 )
 from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.llm.request import Request, sha256_of
+from rlmrec_core.llm.request import Request
 
 _log = logging.getLogger(__name__)
 MAX_INPUTS = 2048  # texts in one request, OpenAI's limit
@@ -176,7 +177,7 @@ class TextBatches:
         if known is None or len(places) > 1 or (place := next(kept, None)) is None:
             return False
         request = self._request([place])
-        request = replace(request, key=sha256_of(["which size", request.key, time.time()]))
+        request = replace(request, key=digest_of(["which size", request.key, time.time()]))
         with suppress(RequestFailed):
             return (await self._client.answer(request, lambda body: read_embeddings(body, 1))).size == known
         return False
@@ -207,7 +208,7 @@ class TextBatches:
 
 def request_key(keys: Sequence[str], learnt: Learnt) -> str:
     """Names the request for the vectors of these texts."""
-    return sha256_of(["embeddings", list(keys), *([learnt.changes] if learnt.changes else [])])
+    return digest_of(["embeddings", list(keys), *([learnt.changes] if learnt.changes else [])])
 
 
 async def keep(ledger: Ledger, key: str, parts: Sequence[str], found: Embeddings) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.embedding.batches import MAX_INPUTS, MAX_TOKENS, Learnt, TextBatches, keep, request_key
 from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
@@ -19,7 +20,6 @@ from rlmrec_core.llm.budget import Budget, UsageStats
 from rlmrec_core.llm.client import open_client
 from rlmrec_core.llm.errors import BrokenAnswer
 from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.llm.request import sha256_of
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order
 from rlmrec_core.shard import Shard
@@ -77,7 +77,7 @@ class RemoteEncoder:
         return self._stats.report()
 
     async def _all(self, texts: list[str], lengths: list[int], progress: Progress) -> tuple[Vectors, int]:
-        config, keys = self._config.client, [sha256_of([self.digest, text]) for text in texts]
+        config, keys = self._config.client, [digest_of([self.digest, text]) for text in texts]
         door = open_client(config, ledger=self._path, account=self._account, at_once=self._at_once, stats=self._stats)
         async with door as client:
             ledger, learnt = client.ledger, Learnt.of(client.ledger, self.digest)
@@ -150,7 +150,7 @@ def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Vectors, 
 
 def model_digest(config: EmbedConfig) -> str:
     """Names a model behind an address, under resolved settings."""
-    return sha256_of([_KEY_VERSION, "embedding", config.base_url, str(config.model)])
+    return digest_of([_KEY_VERSION, "embedding", config.base_url, str(config.model)])
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from rlmrec_core.canonical import canonical_json
 from rlmrec_core.config.text import LlmConfig
 from rlmrec_core.llm.answers import BatchRow, Refusal, Usage
 from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch, RowState
@@ -36,7 +37,7 @@ from rlmrec_core.llm.errors import (
     RunStopped,
     ServerRefused,
 )
-from rlmrec_core.llm.request import PATHS, Request, canonical_json
+from rlmrec_core.llm.request import PATHS, Request
 
 Answer = TypeVar("Answer")
 

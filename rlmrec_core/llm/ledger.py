@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from rlmrec_core.canonical import canonical_json
 from rlmrec_core.llm.answers import clean
 from rlmrec_core.llm.budget import Cost
 from rlmrec_core.llm.database import GroupCommit, connect, is_alive, owner
-from rlmrec_core.llm.request import Request, canonical_json
+from rlmrec_core.llm.request import Request
 
 # validated: something came of it. rejected: unusable, another request took its place. declined: the model will not.
 # too long: beyond the model's context. failed: nothing usable came; the next run may send it again.

@@ -1,11 +1,10 @@
 """What is asked of a model server, and the name under which its answer is kept."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from rlmrec_core.canonical import canonical_json, digest_of
 from rlmrec_core.config.text import LlmConfig, server_identity
 from rlmrec_core.llm.tokens import TokenCounter
 
@@ -74,7 +73,7 @@ class ChatRequest:
         checked when the answer is read.
         """
         settings = [self.model, self.messages, self.response_format, self.temperature, self.max_output_tokens]
-        key = sha256_of([_KEY_VERSION, "chat", server_identity(self.base_url), *settings])
+        key = digest_of([_KEY_VERSION, "chat", server_identity(self.base_url), *settings])
         messages = list(self.messages)
         tokens = counter.count_messages(messages)
         most = tokens if counter.label == "exact" else counter.most_messages(messages)
@@ -102,13 +101,3 @@ class ChatRequest:
     def with_longer_answer(self) -> "ChatRequest":
         """The same question with room for twice as long an answer."""
         return replace(self, max_output_tokens=2 * self.max_output_tokens)
-
-
-def canonical_json(value: Any) -> str:
-    """One spelling for equal values: sorted keys, no spaces, text as it is."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def sha256_of(value: Any) -> str:
-    """sha256, in hex, of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

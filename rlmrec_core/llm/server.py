@@ -15,6 +15,7 @@ import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from openai._types import RequestOptions
 
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import MissingSetting, ServerKind, server_identity
 from rlmrec_core.llm.answers import Refusal, read_json
 from rlmrec_core.llm.capabilities import Capabilities
@@ -33,7 +34,7 @@ from rlmrec_core.llm.errors import (
     is_out_of_quota,
     is_too_long,
 )
-from rlmrec_core.llm.request import PATHS, Request, sha256_of
+from rlmrec_core.llm.request import PATHS, Request
 
 _IDLE_SECONDS = 0.25  # after which a connection is not used again: servers close idle ones, and a request would be lost
 _CHECK_SECONDS = 10.0  # for the first exchange, which also opens the first connection
@@ -89,7 +90,7 @@ class Server:
         """Raises MissingSetting without a usable OPENAI_API_KEY; servers that need no key take any word."""
         key = self.require_key(environment)
         self.redact = Redactor(key)
-        self.name = sha256_of([server_identity(base_url), model])
+        self.name = digest_of([server_identity(base_url), model])
         self.kind = kind
         self.capabilities = Capabilities.of(kind)
         self._timeout = timeout_seconds

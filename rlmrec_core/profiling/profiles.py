@@ -11,9 +11,9 @@ from typing import cast, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import ProfileConfig
 from rlmrec_core.llm.errors import NothingUsable
-from rlmrec_core.llm.request import sha256_of
 from rlmrec_core.profiling.corpus import SplitLeakage, TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items, extract_users, item_extractor, user_extractor
 from rlmrec_core.profiling.job import ProfileJob
@@ -220,7 +220,7 @@ def _imported_rows(ids: pa.Array, profiles: pa.Table) -> Iterator[ProfileRow]:
             yield ProfileRow(position, "imported", "missing", error="no ready-made profile came with the data")
             continue
         text, reasoning = found["summarization"].strip(), found["reasoning"]
-        digest = sha256_of([text, reasoning])
+        digest = digest_of([text, reasoning])
         yield ProfileRow(position, "imported", "ok", text, reasoning, source_hash=digest)
 
 

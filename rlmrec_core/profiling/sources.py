@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rlmrec_core.llm.request import sha256_of
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.profiling.corpus import Rows, TrainCorpus
 
 Side = Literal["item", "user"]
@@ -59,8 +59,8 @@ Source = ItemSource | UserSource
 def source_hash(source: Source) -> str:
     """sha256 of all the text of a source, whatever dense ids stand for it in this run."""
     if isinstance(source, ItemSource):
-        return sha256_of([source.title, source.description, source.attributes, source.reviews])
-    return sha256_of([[one.title, one.profile, one.rating, one.review] for one in source.interactions])
+        return digest_of([source.title, source.description, source.attributes, source.reviews])
+    return digest_of([[one.title, one.profile, one.rating, one.review] for one in source.interactions])
 
 
 def source_parts(source: Source) -> tuple[int, ...]:
@@ -68,7 +68,7 @@ def source_parts(source: Source) -> tuple[int, ...]:
     if isinstance(source, ItemSource):
         hashes = [source_hash(source)]
     else:
-        hashes = [sha256_of([one.title, one.profile, one.rating, one.review]) for one in source.interactions]
+        hashes = [digest_of([one.title, one.profile, one.rating, one.review]) for one in source.interactions]
     return tuple(int.from_bytes(bytes.fromhex(one)[:8], signed=True) for one in hashes)
 
 

@@ -7,8 +7,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
+from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import ProfileConfig
-from rlmrec_core.llm.request import sha256_of
 from rlmrec_core.profiling.sources import Side
 
 _PARTS: dict[Side, tuple[str, ...]] = {"item": ("with_description", "with_reviews"), "user": ("instruction",)}
@@ -33,7 +33,7 @@ class Templates:
 
     @property
     def digest(self) -> str:
-        return sha256_of([self.version, self.parts, self.contract])
+        return digest_of([self.version, self.parts, self.contract])
 
 
 def load_templates(domain: str, side: Side, prompts_dir: str | None) -> Templates:

@@ -59,7 +59,7 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(store):
     assert all(run.name.startswith("sample ") and "data:sample" in run.tags for run in subflows)
     assert all("hit in" in run.state.message for run in subflows)
     keys = {artifact.key for artifact in shown}
-    assert {"summary-sample", "metrics-sample", "data-card-sample", "recommendations-sample"} <= keys
+    assert {"summary-sample", "metrics-sample", "dataset-statistics-sample", "recommendations-sample"} <= keys
     assert any(key.startswith("curve-train-lightgcn-base-2023-") for key in keys)
     summary = next(artifact.data for artifact in shown if artifact.key == "summary-sample")
     assert "popularity" in summary and "recommendations.parquet" in summary

@@ -8,7 +8,7 @@ from storage import ArtifactStore
 from tasks.embed import embed
 from tasks.ingest import ingest
 from tasks.item_profiles import profile_items
-from tasks.planning import plan_by_hand
+from tasks.plan import plan_by_hand
 from tasks.prepare import prepare
 from tasks.refresh import show_changes
 from tasks.user_profiles import profile_users

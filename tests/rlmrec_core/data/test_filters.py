@@ -1,4 +1,4 @@
-"""Filters by date, text and k, the hold-out of users and items, and the data card."""
+"""Filters by date, text and k, the hold-out of users and items, and the statistics of the data set."""
 
 from datetime import UTC, date, datetime
 from itertools import product

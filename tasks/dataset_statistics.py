@@ -1,4 +1,4 @@
-"""The data card: a prepared data set on one page."""
+"""The statistics of a prepared data set on one page."""
 
 from datetime import UTC, datetime
 
@@ -11,12 +11,12 @@ _OF_INTERACTIONS = ("rating", "review", "time")
 _OF_ITEMS = ("title", "description", "attributes", "reviews")
 
 
-def data_card(statistics: pa.Table, histograms: pa.Table) -> str:
+def dataset_statistics(statistics: pa.Table, histograms: pa.Table) -> str:
     """Markdown: counts and shares, a table of the distributions, and a picture of each (STATISTICS, HISTOGRAMS)."""
     values = dict(zip(statistics["name"].to_pylist(), statistics["value"].to_pylist(), strict=True))
     names = list(dict.fromkeys(histograms["name"].to_pylist()))
     pieces = [
-        "# Data card",
+        "# Dataset statistics",
         report.markdown_table([{"": name, "value": value} for name, value in _facts(values).items()]),
         "## Distributions",
         report.markdown_table([_distribution(name, values) for name in names]),

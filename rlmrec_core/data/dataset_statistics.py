@@ -1,4 +1,4 @@
-"""What a prepared data set looks like: the numbers and histograms of its data card."""
+"""Numbers and histograms that say what a prepared data set looks like."""
 
 import numpy as np
 import numpy.typing as npt
