@@ -37,7 +37,8 @@ def test_the_form_of_a_stage_asks_for_its_inputs_and_its_engine(spec):
     asked = list(flow_of(spec.title).parameters.properties)
     inputs = ["models" if stage == "train" else stage for stage in spec.inputs]
     earlier = ["previous"] if spec.name == "user_profiles" else []
-    assert asked == ["config", "store", *inputs, *earlier, "force", *(["engine"] if spec.takes_engine else [])]
+    engine = ["engine"] if spec.takes_engine else []
+    assert asked == ["config", "store", *inputs, *earlier, "force", *engine, "name"]
     assert spec.task.name == spec.title
 
 
