@@ -104,10 +104,11 @@ class ChatAnswer:
 
     @classmethod
     def read(cls, body: bytes) -> "ChatAnswer":
-        """The first choice of a chat completion. Raises BrokenAnswer and nothing else."""
+        """The choice of a chat completion, the first if several. Raises BrokenAnswer and nothing else."""
         envelope = read_json(body)
         choices = _mapping(envelope).get("choices")
-        choice = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+        several = [_mapping(one) for one in choices] if isinstance(choices, list) else []
+        choice = next((one for one in several if one.get("index") == 0), several[0] if several else {})
         message = choice.get("message")
         if not isinstance(message, dict):
             raise BrokenAnswer(f"no chat completion in the body, which begins {shown(body)}")
@@ -131,8 +132,9 @@ def _content(message: Mapping[str, Any]) -> str | None:
     """The text of a message: plain, or the text parts of several."""
     content = message.get("content")
     if isinstance(content, list):
-        parts = [_mapping(part) for part in content]
-        texts = [part["text"] for part in parts if part.get("type") == "text" and isinstance(part.get("text"), str)]
+        parts = [{"type": "text", "text": part} if isinstance(part, str) else _mapping(part) for part in content]
+        told = [part.get("text") for part in parts if part.get("type") in ("text", "output_text")]
+        texts = [text for text in told if isinstance(text, str)]
         return "".join(texts) if texts else None
     return content if isinstance(content, str) else None
 

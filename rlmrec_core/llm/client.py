@@ -361,7 +361,8 @@ class LlmClient:
     def _backoff(self, state: RetryCallState) -> float:
         """Seconds that this request waits; what a 429 asks for, all wait."""
         error = state.outcome.exception() if state.outcome else None
-        return 0.0 if error and is_throttled(error) else _backoff(state)
+        at_once = isinstance(error, NotSent) and error.closed
+        return 0.0 if at_once or (error and is_throttled(error)) else _backoff(state)
 
 
 class _SteppedDown(Exception):
@@ -382,7 +383,7 @@ class _Tries:
 
     def count(self, error: BaseException, *, served_since: bool = True) -> None:
         """Note a fault. Being throttled, or a server that serves nobody yet, costs patience only by the clock."""
-        if isinstance(error, NotSent):
+        if isinstance(error, NotSent) and not error.closed:
             self.unreached += 1
         elif may_be_billed(error):
             self.billed += 1

@@ -72,7 +72,14 @@ class Refused(Exception):
 
 
 class NotSent(Exception):
-    """No connection came about, so that nothing was sent or billed."""
+    """Nothing arrived, so that nothing was billed.
+
+    closed: whether the server had merely closed an idle connection; else no connection came about.
+    """
+
+    def __init__(self, reason: str, *, closed: bool = False) -> None:
+        super().__init__(reason)
+        self.closed = closed
 
 
 class AnswerLost(Exception):

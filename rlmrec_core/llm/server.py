@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx2
 import openai
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 from openai._types import RequestOptions
 
 from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import MissingSetting, ServerKind, server_identity
 from rlmrec_core.llm.answers import Refusal, read_json
 from rlmrec_core.llm.capabilities import Capabilities
+from rlmrec_core.llm.connection import TooLarge, http_client, watched
 from rlmrec_core.llm.errors import (
     AnswerLost,
     BrokenAnswer,
@@ -38,6 +39,7 @@ from rlmrec_core.llm.request import PATHS, Request
 
 _IDLE_SECONDS = 0.25  # after which a connection is not used again: servers close idle ones, and a request would be lost
 _CHECK_SECONDS = 10.0  # for the first exchange, which also opens the first connection
+_MOST_BYTES = (16 << 20, 1 << 30)  # of an answer in chat, and of embeddings or a file
 _SHORTEST_SECRET = 8  # characters; a shorter key is a word such as "none", which texts may hold
 
 
@@ -95,9 +97,6 @@ class Server:
         self.capabilities = Capabilities.of(kind)
         self._timeout = timeout_seconds
         address, query = _address(base_url)
-        # Without redirects: they would carry the key to another server. Without limit: who waits for a connection
-        # would have the wait counted as the request's own.
-        limits = httpx2.Limits(max_connections=0, max_keepalive_connections=512, keepalive_expiry=_IDLE_SECONDS)
         self.client = AsyncOpenAI(
             api_key=key,
             base_url=address,
@@ -105,7 +104,7 @@ class Server:
             default_headers={"api-key": key} if kind == "azure" else None,
             timeout=timeout_seconds,
             max_retries=0,  # a retry may pay twice: the client decides
-            http_client=DefaultAioHttpClient(limits=limits, follow_redirects=False),
+            http_client=http_client(_IDLE_SECONDS, _most_bytes),
         )
 
     @staticmethod
@@ -173,19 +172,26 @@ class Server:
         self, method: str, path: str, body: Any, seconds: float, query: dict[str, object] | None = None
     ) -> tuple[bytes, Mapping[str, str]]:
         """One request and its whole answer within the time allowed, however slowly it drips."""
-        try:
-            async with asyncio.timeout(seconds):
-                options: RequestOptions = {"timeout": seconds, "params": query or {}}
-                if method == "GET":
-                    response = await self.client.get(path, cast_to=httpx2.Response, options=options)
-                else:
-                    response = await self.client.post(path, body=body, cast_to=httpx2.Response, options=options)
-                return self.redact.bytes(response.content), response.headers
-        except (openai.OpenAIError, TimeoutError, ValueError, httpx2.HTTPError) as error:
-            raise self.fault(error) from None
+        with watched() as delivery:
+            try:
+                async with asyncio.timeout(seconds):
+                    options: RequestOptions = {"timeout": seconds, "params": query or {}}
+                    if method == "GET":
+                        response = await self.client.get(path, cast_to=httpx2.Response, options=options)
+                    else:
+                        response = await self.client.post(path, body=body, cast_to=httpx2.Response, options=options)
+                    return self.redact.bytes(response.content), response.headers
+            except Exception as error:  # whatever a library makes of what a server sends
+                fault = self.fault(error, refused=delivery.refused)
+                if not isinstance(fault, Refused):
+                    delivery.failed()
+                raise fault from None
 
-    def fault(self, error: BaseException) -> Refused | NotSent | AnswerLost:
-        """What a broken exchange means: only where a connection had come about can anything have been billed."""
+    def fault(self, error: BaseException, *, refused: bool = False) -> Refused | NotSent | AnswerLost:
+        """What a broken exchange means: only where a request can have arrived can it have been billed.
+
+        refused: whether the server had closed its connection before anything arrived.
+        """
         if isinstance(error, openai.APIStatusError):
             refusal = Refusal.read(error.status_code, self.redact.bytes(error.response.content))
             return Refused(refusal, error.response.headers)
@@ -194,6 +200,8 @@ class Server:
         reason = self.redact.text(_reason(causes))
         if names & {"ClientConnectorError", "ConnectError", "ConnectionTimeoutError", "ConnectionRefusedError"}:
             return NotSent(reason)
+        if refused:
+            return NotSent("the server had closed an idle connection", closed=True)
         timed_out = bool(names & {"ServerTimeoutError", "SocketTimeoutError", "ReadTimeout", "TimeoutError"})
         return self._lost("timed out" if timed_out else reason, timed_out=timed_out)
 
@@ -207,7 +215,7 @@ class Server:
         reason = self.redact.text(str(error))[:500]
         if isinstance(error, TimeoutError):
             return RequestFailed("its turn did not come before the deadline: raise deadline_seconds, or run again")
-        if isinstance(error, NotSent):
+        if isinstance(error, NotSent) and not error.closed:
             return ServerRefused(f"{self.where} cannot be reached any more: {reason}")
         if not isinstance(error, Refused):
             return RequestFailed(reason)
@@ -231,6 +239,10 @@ class Server:
         return urlsplit(str(self.client.base_url)).netloc
 
 
+def _most_bytes(path: str) -> int:
+    return _MOST_BYTES[0] if path.endswith((PATHS["chat"], "/models")) else _MOST_BYTES[1]
+
+
 def _address(base_url: str | None) -> tuple[str | None, dict[str, Any] | None]:
     """An address without its query, and the query."""
     if not base_url or "?" not in base_url:
@@ -249,6 +261,8 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _reason(causes: list[BaseException]) -> str:
     """Why no connection came about, with a hint at the way out."""
     text = str(causes[-1]) or type(causes[-1]).__name__
+    if (large := next((cause for cause in causes if isinstance(cause, TooLarge)), None)) is not None:
+        return str(large)
     if any(isinstance(cause, ssl.SSLError) for cause in causes) or "CERTIFICATE" in text.upper():
         return f"its certificate is not accepted ({text}): check the address, or trust its authority (SSL_CERT_FILE)"
     return f"{text}: check the address, the network and that the server is up"

@@ -13,7 +13,7 @@ from rlmrec_core.llm.errors import BrokenAnswer
 
 _ODD: list[Any] = [
     None, True, False, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**20, 10**400, "", "x", "\ud83c", "\udf00 y",
-    "\u2028\u0085", "None", [], {}, [[]], [None], {"": None}, "9" * 5000, "a" * 5000, "data:\x00", "\ufeff",
+    "\u2028\u0085", "None", [], {}, [[]], [None], {"": None}, "9" * 500, "a" * 500, "data:\x00", "\ufeff", "{", "[{}]",
     {"message": "\ud83c"}, {"text": "t", "type": "text"}, [{"type": "text", "text": "t"}],
 ]  # fmt: skip
 _NAMES = (
@@ -70,18 +70,20 @@ def body(rng: random.Random) -> bytes:
     for _ in range(rng.randrange(1, 4)):
         value = _changed(value, rng)
     raw = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
-    match rng.randrange(20):
-        case 0:
-            return raw[: rng.randrange(len(raw) + 1)]
+    match rng.randrange(400):
+        case 0:  # what is large is rare, or nearly all the time would go into it
+            return b"[" * 3000 + raw + b"]" * rng.choice((0, 3000))
         case 1:
+            return raw.replace(b"9", b"9" * 5000)
+        case 2:
+            return raw.decode(errors="replace").encode("utf-16")
+        case way if way < 20:
+            return b"\xef\xbb\xbf" + raw
+        case way if way < 40:
+            return raw[: rng.randrange(len(raw) + 1)]
+        case way if way < 60:
             place = rng.randrange(len(raw) + 1)
             return raw[:place] + rng.randbytes(rng.randrange(1, 4)) + raw[place:]
-        case 2:
-            return b"[" * 3000 + raw + b"]" * rng.choice((0, 3000))
-        case 3:
-            return raw.replace(b"9", b"9" * 5000)
-        case 4:
-            return b"\xef\xbb\xbf" + raw
     return raw
 
 
