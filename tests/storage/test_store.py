@@ -137,8 +137,14 @@ def test_names_from_outside_cannot_leave_the_store(store: ArtifactStore, stage: 
 def test_file_names_from_outside_cannot_leave_the_artifact(store: ArtifactStore, name: str) -> None:
     with pytest.raises(StoreError), store.writer("prepare", KEY, version=1, config={}, inputs={}) as writer:
         writer.file(name, b"")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", ".hidden", "a/../x", "a//x", "a/.hidden", ""])
+def test_paths_from_outside_cannot_leave_the_store(store: ArtifactStore, name: str) -> None:
     with pytest.raises(StoreError):
         store.write_json(name, {})
+    with pytest.raises(StoreError):
+        store.read_json(name)
 
 
 def test_a_missing_table_names_the_way_out(store: ArtifactStore) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.full_pipeline import base_alone
 from rlmrec_core.data import DataError
 from storage import ArtifactStore, StoreConfig
 from tasks.ingest import ingest
 from tasks.prepare import has_text, prepare
-from tests.tasks.by_hand import done, run_by_hand, tiny
+from tasks.stages import result_of
+from tasks.train import base_alone
+from tests.tasks.by_hand import run_by_hand, tiny
 
 ORDERS = [(f"anna{user}", f"sku-{item}") for user in range(8) for item in range(9) if (user + item) % 3]
 
@@ -89,8 +90,8 @@ def test_without_items_the_reviews_are_what_there_is(shop, store):
 
 def test_without_any_text_base_is_trained_alone(shop, store):
     config = settings(shop, ORDERS, named=False)
-    raw = done(ingest.fn(config.ingest, store))
-    split = done(prepare.fn(config.prepare, store, raw.ref))
+    raw = result_of(ingest.fn(config.ingest, store))
+    split = result_of(prepare.fn(config.prepare, store, raw.ref))
     assert not has_text(store, raw.ref, split.ref) and not has_text(store, raw.ref, split.ref, "title")
     alone = base_alone(config.train, "best")
     assert alone.variants == ("base",)
@@ -114,7 +115,7 @@ def test_a_user_who_has_everything_gets_an_empty_list(shop, store, caplog):
 @pytest.mark.parametrize("ratios", [[3, 1, 1], [1, 0, 0]])
 def test_one_user_is_refused_by_name_before_anything_is_written(shop, store, ratios):
     config = settings(shop, [("only-me", f"sku-{item}") for item in range(9)], prepare={"ratios": ratios})
-    raw = done(ingest.fn(config.ingest, store))
+    raw = result_of(ingest.fn(config.ingest, store))
     with pytest.raises(DataError, match=r"the only user, 'only-me', has all 9 items.*prepare\.k_core"):
         prepare.fn(config.prepare, store, raw.ref)
 

@@ -13,8 +13,9 @@ from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.models import load_model, load_split, load_vectors
 from tasks.prepare import prepare
+from tasks.stages import result_of
 from tasks.train import runs, train
-from tests.tasks.by_hand import done, tiny
+from tests.tasks.by_hand import tiny
 
 
 @pytest.fixture
@@ -23,15 +24,15 @@ def trained(artifacts):
     grid = {"backbone_settings": {"lightgcn": {"n_layers": [2, 3]}}}
     config = tiny(train={"variants": ["base"], "grid": grid})
     store = StoreConfig(url=artifacts.url)
-    split = done(prepare.fn(config.prepare, store, done(ingest.fn(config.ingest, store)).ref)).ref
-    models = [done(train.fn(run, store, split)) for run in runs(config.train)]
+    split = result_of(prepare.fn(config.prepare, store, result_of(ingest.fn(config.ingest, store)).ref)).ref
+    models = [result_of(train.fn(run, store, split)) for run in runs(config.train)]
     return config, store, split, models
 
 
 def test_models_that_differ_in_a_hyper_parameter_stand_side_by_side(artifacts, trained):
     config, store, split, models = trained
     refs = [model.ref for model in models]
-    measured = done(evaluate.fn(config.evaluate, store, split, refs))
+    measured = result_of(evaluate.fn(config.evaluate, store, split, refs))
     rows = artifacts.table(measured.ref, "metrics").to_pylist()
     found = {(row["label"], row["settings"]) for row in rows if row["backbone"] == "lightgcn"}
     assert {label for label, _ in found} == {"lightgcn base n_layers=2", "lightgcn base n_layers=3"}
@@ -41,7 +42,7 @@ def test_models_that_differ_in_a_hyper_parameter_stand_side_by_side(artifacts, t
     tested = artifacts.table(measured.ref, "significance").to_pylist()
     assert all(row["base"] == row["settings"] for row in tested if row["variant"] == "base")
     # The whole training is in the table alone as well: one model, nothing to tell apart.
-    alone = done(evaluate.fn(config.evaluate, store, split, refs[:1]))
+    alone = result_of(evaluate.fn(config.evaluate, store, split, refs[:1]))
     assert "lightgcn base" in artifacts.table(alone.ref, "metrics")["label"].to_pylist()
 
 

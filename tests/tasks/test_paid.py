@@ -11,10 +11,11 @@ from tasks.item_profiles import profile_items
 from tasks.plan import plan_by_hand
 from tasks.prepare import prepare
 from tasks.refresh import show_changes
+from tasks.stages import result_of
 from tasks.user_profiles import profile_users
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.faults import error
-from tests.tasks.by_hand import done, tiny
+from tests.tasks.by_hand import tiny
 
 KEY = "sk-test-77aa"
 
@@ -38,11 +39,11 @@ def settings(monkeypatch):
 
 def profiled(config, store, previous=None):
     """The stages that write text and vectors."""
-    raw = done(ingest.fn(config.ingest, store))
-    split = done(prepare.fn(config.prepare, store, raw.ref))
-    items = done(profile_items.fn(config.item_profiles, store, raw.ref, split.ref))
-    users = done(profile_users.fn(config.user_profiles, store, raw.ref, split.ref, items.ref, previous))
-    vectors = done(embed.fn(config.embed, store, raw.ref, split.ref, items.ref, users.ref))
+    raw = result_of(ingest.fn(config.ingest, store))
+    split = result_of(prepare.fn(config.prepare, store, raw.ref))
+    items = result_of(profile_items.fn(config.item_profiles, store, raw.ref, split.ref))
+    users = result_of(profile_users.fn(config.user_profiles, store, raw.ref, split.ref, items.ref, previous))
+    vectors = result_of(embed.fn(config.embed, store, raw.ref, split.ref, items.ref, users.ref))
     return {"item_profiles": [items], "user_profiles": [users], "embed": [vectors]}
 
 

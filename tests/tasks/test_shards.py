@@ -11,8 +11,9 @@ from tasks.ingest import ingest
 from tasks.item_profiles import item_stage, profile_items
 from tasks.prepare import prepare
 from tasks.stage import Stage
+from tasks.stages import result_of
 from tasks.user_profiles import profile_users, user_stage
-from tests.tasks.by_hand import done, tiny
+from tests.tasks.by_hand import tiny
 from tests.tasks.test_paid import profiled
 from tests.tasks.test_pipeline import digests
 
@@ -65,11 +66,11 @@ def test_stages_joined_from_shards_have_the_bytes_of_those_done_in_one_go(tmp_pa
 
     def joined(task, settings, stage, *refs):
         for shard in shards.cut(stage, artifacts, 3, 2):
-            assert done(task.fn(settings, divided, *refs, shard=shard)).status == "computed"
-        return done(task.fn(settings, divided, *refs, n_shards=3)).ref
+            assert result_of(task.fn(settings, divided, *refs, shard=shard)).status == "computed"
+        return result_of(task.fn(settings, divided, *refs, n_shards=3)).ref
 
-    refs = [done(ingest.fn(config.ingest, divided)).ref]
-    refs.append(done(prepare.fn(config.prepare, divided, *refs)).ref)
+    refs = [result_of(ingest.fn(config.ingest, divided)).ref]
+    refs.append(result_of(prepare.fn(config.prepare, divided, *refs)).ref)
     settings = config.item_profiles.resolved()
     refs.append(joined(profile_items, settings, item_stage(settings, *refs), *refs))
     settings = config.user_profiles.resolved()
