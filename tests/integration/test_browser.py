@@ -32,7 +32,7 @@ def test_a_stage_is_rerun_from_its_form_with_a_changed_field(person, up):
     person.click("longer lists")
     person.watch("//*[contains(@class, 'page-heading')]//*[normalize-space()='Completed']")
     person.click("Artifacts")
-    person.click("recommendations")
+    person.click("recommendations-sample")
     head, *rows = person.table()
     assert head == ["user_id", "rank", "item_id", "score"]
     assert {rank for _, rank, _, _ in rows} == set("12345")
