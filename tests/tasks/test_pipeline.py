@@ -75,5 +75,6 @@ def copy_templates(folder: Path) -> Path:
 
 def digests(store: Path) -> dict[str, str]:
     """sha256 of every file of every artifact but its manifest, which tells time and machine."""
-    files = [path for path in store.glob("[!.]*/*/*") if path.name != "manifest.json"]
+    folders = [manifest.parent for manifest in store.glob("[!.]*/*/manifest.json")]
+    files = [path for folder in folders for path in folder.iterdir() if path.name != "manifest.json"]
     return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
