@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.terminal import plain
 from rlmrec_core.config import PipelineConfig
 from rlmrec_core.data import check
 
@@ -27,7 +28,7 @@ def check_data(config: PipelineConfig, console: Console, *, as_json: bool = Fals
         for name in _COLUMNS:
             table.add_column(name, overflow="fold")
         for fault in faults:
-            table.add_row(*(str(fault[name]) for name in _COLUMNS))
+            table.add_row(*(plain(fault[name]) for name in _COLUMNS))
         console.print(table)
     for name, count in counts.items():
         console.print(f"{name}: {count:,}", markup=False)

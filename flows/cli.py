@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from flows.answers import recommend, similar
 from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
@@ -40,6 +41,8 @@ app = typer.Typer(
 )
 app.add_typer(artifacts_app, name="artifacts")
 app.command()(download)
+app.command()(recommend)
+app.command()(similar)
 console = Console(highlight=False, soft_wrap=True)
 
 StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]

@@ -53,6 +53,14 @@ class Split:
         train, validation, test = (Edges(user[part == name], item[part == name]) for name in _PARTS)
         return cls(n_users, n_items, train, validation, test)
 
+    def all_in_train(self) -> "Split":
+        """The same interactions, none held out: what a model that is no longer measured may learn from."""
+        parts = (self.train, self.validation, self.test)
+        user, item = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        order = np.lexsort((item, user))
+        nothing = Edges(user[:0], item[:0])
+        return Split(self.n_users, self.n_items, Edges(user[order], item[order]), nothing, nothing)
+
     def train_popularity(self) -> Int64Array:
         """Train interactions of each item: (n_items,)."""
         return np.bincount(self.train.item, minlength=self.n_items).astype(np.int64)

@@ -158,6 +158,7 @@ RECOMMENDATIONS = pa.schema(
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("rank", pa.int32(), nullable=False),
         pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
         pa.field("score", pa.float32(), nullable=False),
     ]
 )

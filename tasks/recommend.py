@@ -1,21 +1,27 @@
 """Write the top-K list of every user."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.model_id import ModelId
+from rlmrec_core.models import STOPPING_METRIC
 from rlmrec_core.ranking.top_k import PADDING, Ranking, top_k
 from rlmrec_core.tables import RECOMMENDATIONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import best_model
 from tasks.models import load_split, load_vectors, model_settings
-from tasks.stage import UNCACHED, Stage, StageResult, as_state
+from tasks.results import titles_of
+from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="recommend", **UNCACHED)
@@ -29,17 +35,22 @@ def recommend(
     if "validation" not in metrics["part"].to_pylist() and len(trained) > 1:
         report.log().warning("no validation part to choose a model by: taking %s", " ".join(map(str, chosen)))
     model = trained[chosen]
+    if config.fit_on == "all":
+        model = refitted(store, prepare, model)
     inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
     stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
     def write(out: ArtifactWriter) -> None:
         split, vectors = load_split(artifacts, prepare), load_vectors(artifacts, model)
-        ranking = top_k(split, *vectors, config.k, config.exclude)
-        indices = (artifacts.table(prepare, name) for name in ("user_index", "item_index"))
-        out.table("recommendations", _with_ids(ranking, *indices))
+        ranking = top_k(split, *vectors, config.k, config.left_out)
+        user_ids = artifacts.table(prepare, "user_index")["user_id"]
+        item_ids = artifacts.table(prepare, "item_index")["item_id"]
+        lists = _with_ids(ranking, user_ids, item_ids, titles_of(artifacts, prepare, item_ids))
+        out.table("recommendations", lists)
+        out.file("recommendations.csv", _as_csv(lists))
 
     result = stage.run(artifacts, write, force=force)
-    _show(artifacts, result, chosen)
+    _show(artifacts, result, chosen, config.fit_on)
     return as_state(result)
 
 
@@ -50,24 +61,57 @@ def _trained(artifacts: ArtifactStore, evaluate: ArtifactRef) -> dict[ModelId, A
     return {model_settings(artifacts, ref).model_id: ref for ref in refs}
 
 
-def _with_ids(ranking: Ranking, user_index: pa.Table, item_index: pa.Table) -> pa.Table:
+def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> ArtifactRef:
+    """The model trained once more, on the interactions of every part, for the epochs after which it was best.
+
+    Nothing else changes: its settings, its seed and its semantic vectors stay what they were when it was measured.
+    """
+    from tasks.train import train
+
+    artifacts = ArtifactStore.open(store)
+    settings, history = model_settings(artifacts, model), artifacts.table(model, "history")
+    epochs = settings.fixed_epochs
+    if STOPPING_METRIC in history.column_names:
+        best = pc.index(history[STOPPING_METRIC], pc.max(history[STOPPING_METRIC])).as_py()
+        epochs = history["epoch"][best].as_py() + 1
+    settings = settings.model_copy(update={"fit_on": "all", "fixed_epochs": epochs})
+    embed = artifacts.manifest(model).content.inputs.get("embed")
+    semantics = ArtifactRef("embed", embed, artifacts.url) if embed else None
+    report.log().info("training %s once more, on all interactions, for %d epochs", settings.model_id.label, epochs)
+    return result_of(train.fn(settings, store, prepare, semantics)).ref
+
+
+def _with_ids(
+    ranking: Ranking, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray, titles: pa.ChunkedArray
+) -> pa.Table:
     """The ranking as rows of RECOMMENDATIONS, ranks from 1; padding left out."""
     user, place = np.nonzero(ranking.items != PADDING)
+    item = ranking.items[user, place]
     columns = [
-        user_index["user_id"].take(user),
+        user_ids.take(user),
         pa.array(place + 1, pa.int32()),
-        item_index["item_id"].take(ranking.items[user, place]),
+        item_ids.take(item),
+        titles.take(item),
         pa.array(ranking.scores[user, place]),
     ]
     return pa.table(columns, schema=RECOMMENDATIONS)
 
 
-def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelId) -> None:
+def _as_csv(table: pa.Table) -> bytes:
+    """The table for spreadsheets: texts in quotes, UTF-8."""
+    file = io.BytesIO()
+    pyarrow.csv.write_csv(table, file)
+    return file.getvalue()
+
+
+def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelId, fit_on: str) -> None:
     rows = artifacts.dataset(result.ref, "recommendations").head(20).to_pylist()
     head = [row | {"score": round(row["score"], 4)} for row in rows]
     address = artifacts.address(result.ref, "recommendations.parquet")
+    learnt = "; it was measured on train, and has learnt from all interactions for these lists"
     report.show_table(
         "recommendations",
         head,
-        f"First lists of {' '.join(map(str, chosen))}, rank 1 is best; all are in {address}",
+        f"First lists of {' '.join(map(str, chosen))}, rank 1 is best{learnt if fit_on == 'all' else ''}; "
+        f"all are in {address}",
     )

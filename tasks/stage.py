@@ -101,3 +101,10 @@ def as_states(results: Sequence[StageResult], data: Any) -> State[Any]:
     """How a flow ends that made or found several artifacts; `data` is what its caller gets."""
     name = "Cached" if all(result.status == "hit" for result in results) else "Completed"
     return Completed(name=name, message="; ".join(map(str, results)), data=data)
+
+
+def result_of(returned: StageResult | State[StageResult]) -> StageResult:
+    """What a task's function returned, also where that is a state."""
+    found = returned.result() if isinstance(returned, State) else returned
+    assert isinstance(found, StageResult)
+    return found

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import State, Task
+from prefect import Task
 from prefect.utilities.importtools import import_object
 
 from rlmrec_core.config import PipelineConfig
@@ -18,7 +18,7 @@ from tasks.embed import embed_stage, undisturbed, vectors_at_once
 from tasks.item_profiles import item_stage
 from tasks.prepare import has_text
 from tasks.profiles import profiles_at_once
-from tasks.stage import Stage, StageResult
+from tasks.stage import Stage, StageResult, result_of
 from tasks.user_profiles import user_stage
 
 Refs = Mapping[str, Sequence[ArtifactRef]]
@@ -166,10 +166,3 @@ def run_by_hand(config: PipelineConfig, store: StoreConfig, last: str = "recomme
         if spec.name == "prepare" and last != "prepare":
             config = for_this_data(config, store, done)
     return done
-
-
-def result_of(returned: StageResult | State[StageResult]) -> StageResult:
-    """What a task's function returned, also where that is a state."""
-    found = returned.result() if isinstance(returned, State) else returned
-    assert isinstance(found, StageResult)
-    return found

@@ -73,7 +73,8 @@ def train(
     def write(out: ArtifactWriter) -> None:
         checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
         semantic = load_semantic(artifacts, embed) if embed else None
-        inputs = Inputs(load_split(artifacts, prepare), semantic)
+        split = load_split(artifacts, prepare)
+        inputs = Inputs(split.all_in_train() if settings.fit_on == "all" else split, semantic)
         if embed and family_of(settings.backbone).reads_text:
             inputs = replace(inputs, **_texts(artifacts, prepare, embed))
         narrator = _Narrator(settings)

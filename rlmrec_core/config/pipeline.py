@@ -84,6 +84,8 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "item_profiles": {"domain": "generic"},
         "user_profiles": {"domain": "generic"},
         "train": {"preset": "amazon-book"},
+        # The lists go to people, so that they are made from everything that is known of them.
+        "recommend": {"fit_on": "all"},
     },
     "splits": {
         "ingest": {"reader": "splits"},

@@ -27,6 +27,7 @@ from rlmrec_core.config.section import Section, key_fields
 from rlmrec_core.model_id import ModelId
 
 AlignedName = Literal["con", "gen"]
+FittedOn = Literal["train", "all"]
 
 
 class TrainingLoop(Section):
@@ -52,6 +53,7 @@ class RunSettings(TrainingLoop):
     alignment: SerializeAsAny[Section] | None = Field(description="None for Base")
     weight_decay: float = Field(1e-6, ge=0, description="L2 weight lambda on the sum of squares of all parameters")
     patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
+    fit_on: FittedOn = Field("train", description="The interactions it learns from: train, or those of every part")
 
     @property
     def model_id(self) -> ModelId:
@@ -288,6 +290,16 @@ class RecommendConfig(Section):
     variant: Literal["best", "base", "con", "gen"] = Field(
         "best", description="Which model writes the lists; best: the one with the highest validation Recall@20"
     )
-    exclude: Literal["train", "all"] = Field(
-        "train", description="Known interactions left out: train only, or every part"
+    fit_on: FittedOn = Field(
+        "train",
+        description="What the model of the lists learns from: train, as it was measured; or all interactions, with "
+        "which it is trained once more for its best number of epochs",
     )
+    exclude: Literal["train", "all"] = Field(
+        "train", description="Known interactions left out: train only, or every part, as always with fit_on = all"
+    )
+
+    @property
+    def left_out(self) -> Literal["train", "all"]:
+        """The known interactions that no list holds: all that its model learnt from."""
+        return "all" if self.fit_on == "all" else self.exclude

@@ -46,7 +46,7 @@ def top_k(
     Raises ValueError if vectors and split disagree on the number of users or items, or on the vectors' width.
     """
     _check_shapes(split, user_vectors, item_vectors)
-    ranker = Ranker(split.n_users, _known(split, exclude), device)
+    ranker = Ranker(split.n_users, known_pairs(split, exclude), device)
     users, items = (torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (user_vectors, item_vectors))
     ranked, scores = ranker.rank(users, items, k)
     return Ranking(ranked.int().cpu().numpy(), scores.cpu().numpy())
@@ -101,13 +101,9 @@ def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values, places.gather(1, order)
 
 
-def _known(split: Split, exclude: Literal["train", "all"]) -> Edges:
-    if exclude == "train":
-        return split.train
-    parts = (split.train, split.validation, split.test)
-    user, item = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(user, kind="stable")
-    return Edges(user[order], item[order])
+def known_pairs(split: Split, exclude: Literal["train", "all"]) -> Edges:
+    """The pairs that lists leave out, ordered by user: those of train, or of every part."""
+    return split.train if exclude == "train" else split.all_in_train().train
 
 
 def _check_shapes(split: Split, users: Float32Array, items: Float32Array) -> None:

@@ -1,0 +1,77 @@
+"""`rlmrec recommend` and `rlmrec similar`: answers in the terminal, from a data set's last run."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.terminal import plain
+from storage import ArtifactStore, StoreConfig
+
+if TYPE_CHECKING:
+    from tasks.results import ListedItem, Results
+
+console = Console(highlight=False, soft_wrap=True)
+
+StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
+NameOption = Annotated[str | None, typer.Option(help="Name of the data set; default: the only one in the store")]
+LengthOption = Annotated[int, typer.Option("--k", min=1, max=1000, help="Length of the list")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+
+
+def recommend(
+    user: Annotated[str | None, typer.Option(help="Id of a user, as in your data")] = None,
+    item: Annotated[list[str] | None, typer.Option(help="Id of an item that somebody new has; may be repeated")] = None,
+    k: LengthOption = 10,
+    store: StoreOption = "artifacts",
+    name: NameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show the list of a user, or of somebody new who has a few items."""
+    if (user is None) == (not item):
+        raise typer.BadParameter("say --user ID for a list of a known user, or --item ID for one of somebody new")
+    results = _open(store, name)
+    if user is not None:
+        _show(results, f"recommendations for user {user}", results.recommend(user, k), json_)
+    else:
+        wanted = list(item or [])
+        _show(
+            results, f"recommendations for somebody with {', '.join(wanted)}", results.recommend_for(wanted, k), json_
+        )
+
+
+def similar(
+    item: Annotated[str, typer.Option(help="Id of an item, as in your data")],
+    k: LengthOption = 10,
+    store: StoreOption = "artifacts",
+    name: NameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show the items that the model has learnt to be most like one; the score is the cosine of their vectors."""
+    results = _open(store, name)
+    title = results.titles[results.item(item)]
+    _show(results, f"similar to item {item}" + (f", {title}" if title else ""), results.similar(item, k), json_)
+
+
+def _open(store: str, name: str | None) -> "Results":
+    from tasks.results import Results  # loads torch, which takes seconds
+
+    return Results.open(ArtifactStore.open(StoreConfig(url=store)), name)
+
+
+def _show(results: "Results", question: str, answer: "Sequence[ListedItem]", as_json: bool) -> None:
+    if as_json:
+        about = {"data": results.name, "model": results.model.label, "written": results.written}
+        print(json.dumps(about | {"items": [row._asdict() for row in answer]}, ensure_ascii=False))
+        return
+    table = Table("rank", "item", "title", "score", title=plain(question), title_justify="left")
+    for row in answer:
+        table.add_row(str(row.rank), plain(row.item_id), plain(row.title or ""), f"{row.score:.4f}")
+    console.print(table)
+    made = f"data set {results.name}, model {' '.join(map(str, results.model))}, made {results.written[:19]} UTC"
+    console.print(made, markup=False)
+    if not answer:
+        console.print("nothing is left to recommend: all items are known", markup=False)

@@ -1,0 +1,137 @@
+"""What a data set's last run gives to people: its chosen model, with the ids and titles of the data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rlmrec_core.config import RecommendConfig
+from rlmrec_core.model_id import ModelId
+from rlmrec_core.ranking.recommender import Answer, Recommender
+from rlmrec_core.ranking.top_k import known_pairs
+from storage import ArtifactRef, ArtifactStore, StoreError
+from tasks import datasets
+from tasks.models import load_split, load_vectors, model_settings
+
+
+class UnknownId(LookupError):
+    """No user or item of that id is in the model: says why that may be, and which ids are near."""
+
+
+class ListedItem(NamedTuple):
+    """One place in a list; rank 1 is best."""
+
+    rank: int
+    item_id: str
+    title: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run's chosen model and all that its lists are made of.
+
+    lists: the recommend artifact; written: when it was, ISO 8601 in UTC; user_ids, item_ids, titles: by number;
+    recommender: answers by number.
+    """
+
+    name: str
+    lists: ArtifactRef
+    model: ModelId
+    written: str
+    user_ids: Sequence[str]
+    item_ids: Sequence[str]
+    titles: Sequence[str | None]
+    recommender: Recommender
+
+    @classmethod
+    def open(cls, artifacts: ArtifactStore, name: str | None = None) -> "Results":
+        """The results of the data set `name`; None means the only one in the store.
+
+        Raises tasks.datasets.UnknownDataSet if None could mean several, StoreError if there are no lists yet.
+        """
+        name = datasets.chosen(artifacts, name)
+        keys = datasets.latest_keys(artifacts, name).get("recommend")
+        if not keys:
+            known = ", ".join(datasets.names(artifacts)) or "none"
+            raise StoreError(
+                f"{artifacts.url} has no recommendations for the data set {name!r} (there are: {known}): run the full "
+                "pipeline first"
+            )
+        return cls.of(artifacts, name, ArtifactRef("recommend", keys[0], artifacts.url))
+
+    @classmethod
+    def of(cls, artifacts: ArtifactStore, name: str, lists: ArtifactRef) -> "Results":
+        """The results that belong to an artifact of recommend."""
+        manifest = artifacts.manifest(lists)
+        prepare, model = (ArtifactRef(role, manifest.content.inputs[role], lists.url) for role in ("prepare", "train"))
+        config = RecommendConfig.model_validate(manifest.content.config)
+        split = load_split(artifacts, prepare)
+        item_ids = artifacts.table(prepare, "item_index")["item_id"]
+        return cls(
+            name,
+            lists,
+            model_settings(artifacts, model).model_id,
+            manifest.run.created,
+            artifacts.table(prepare, "user_index")["user_id"].to_pylist(),
+            item_ids.to_pylist(),
+            titles_of(artifacts, prepare, item_ids).to_pylist(),
+            Recommender(load_vectors(artifacts, model), known_pairs(split, config.left_out)),
+        )
+
+    def recommend(self, user_id: str, k: int) -> list[ListedItem]:
+        """The k best items of a user. Raises UnknownId."""
+        return self._named(self.recommender.for_user(self.user(user_id), k))
+
+    def recommend_for(self, item_ids: Iterable[str], k: int) -> list[ListedItem]:
+        """The k best items for somebody who has these. Raises UnknownId, and ValueError without an item."""
+        return self._named(self.recommender.for_items([self.item(item) for item in item_ids], k))
+
+    def similar(self, item_id: str, k: int) -> list[ListedItem]:
+        """The k items most alike to one, with their cosines. Raises UnknownId."""
+        return self._named(self.recommender.similar(self.item(item_id), k))
+
+    def user(self, user_id: str) -> int:
+        """A user's number. Raises UnknownId."""
+        return _number(self._users, user_id, "user")
+
+    def item(self, item_id: str) -> int:
+        """An item's number. Raises UnknownId."""
+        return _number(self._items, item_id, "item")
+
+    @cached_property
+    def _users(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.user_ids)}
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.item_ids)}
+
+    def _named(self, answer: Answer) -> list[ListedItem]:
+        pairs = zip(answer.items.tolist(), answer.scores.tolist(), strict=True)
+        return [
+            ListedItem(rank, self.item_ids[item], self.titles[item], score)
+            for rank, (item, score) in enumerate(pairs, start=1)
+        ]
+
+
+def titles_of(artifacts: ArtifactStore, prepare: ArtifactRef, item_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The titles of these items, null where the data have none."""
+    ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], prepare.url)
+    items = artifacts.table(ingest, "items", ["item_id", "title"])
+    return items["title"].take(pc.index_in(item_ids, items["item_id"]))
+
+
+def _number(numbers: dict[str, int], wanted: str, kind: str) -> int:
+    if wanted in numbers:
+        return numbers[wanted]
+    near = get_close_matches(wanted, numbers, 3, 0.6) if len(numbers) <= 100_000 else []
+    hint = f"; near are {', '.join(map(repr, near))}" if near else ""
+    raise UnknownId(
+        f"no {kind} {wanted!r} is among the {len(numbers):,} that the model knows: it is not in the data, or prepare's "
+        f"filters removed it{hint}"
+    )

@@ -1,0 +1,62 @@
+"""Answers in the terminal, from a run made by hand."""
+
+import json
+
+import pytest
+
+from storage import ArtifactStore, StoreConfig
+from tasks.datasets import remember
+from tasks.results import Results
+from tasks.stages import run_by_hand
+from tests.flows.test_cli import invoke
+from tests.tasks.by_hand import tiny
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> StoreConfig:
+    store = StoreConfig(url=str(tmp_path_factory.mktemp("answers") / "artifacts"))
+    done = run_by_hand(tiny(train={"variants": ["base"]}), store)
+    keys = {stage: [one.ref.key for one in made] for stage, made in done.items()}
+    remember(ArtifactStore.open(store), "shop", keys)
+    return store
+
+
+def test_one_users_list(store):
+    results = Results.open(ArtifactStore.open(store))
+    user = results.user_ids[3]
+    code, output = invoke("recommend", "--user", user, "--k", 4, "--store", store.url, "--json")
+    told = json.loads(output)
+    assert code == 0
+    assert (told["data"], told["model"]) == ("shop", "lightgcn base")
+    assert [tuple(row.values()) for row in told["items"]] == [tuple(row) for row in results.recommend(user, 4)]
+    code, output = invoke("recommend", "--user", user, "--k", 4, "--store", store.url)
+    assert code == 0
+    assert all(row["title"] in output for row in told["items"])
+
+
+def test_somebody_new_and_items_alike(store):
+    results = Results.open(ArtifactStore.open(store))
+    one, other = results.item_ids[:2]
+    _, output = invoke("recommend", "--item", one, "--item", other, "--store", store.url, "--json")
+    items = {row["item_id"] for row in json.loads(output)["items"]}
+    assert len(items) == 10
+    assert not items & {one, other}
+    _, output = invoke("similar", "--item", one, "--k", 3, "--store", store.url, "--json")
+    assert [row["item_id"] for row in json.loads(output)["items"]] == [row.item_id for row in results.similar(one, 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["recommend"], "say --user ID"),
+        (["recommend", "--user", "1", "--item", "2"], "say --user ID"),
+        (["recommend", "--user", "nobody"], "no user 'nobody'"),
+        (["similar", "--item", "nothing"], "no item 'nothing'"),
+        (["similar", "--item", "1", "--name", "elsewhere"], "no recommendations for the data set 'elsewhere'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(store, arguments, complaint):
+    code, output = invoke(*arguments, "--store", store.url)
+    assert code in (1, 2)
+    assert complaint in output
+    assert "Traceback" not in output
