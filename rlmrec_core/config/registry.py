@@ -12,6 +12,17 @@ from rlmrec_core.config.section import Section
 GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
 BackboneName = Literal[GraphBackbone, "cllm4rec"]
 VariantName = Literal["base", "con", "gen"]
+HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]
+PresetProtocol = Literal["tuned", "paper"]
+
+
+class Preset(NamedTuple):
+    """What is chosen for a backbone and variant on a data set; None: the default of `RunSettings`."""
+
+    backbone_settings: Section
+    alignment: Section | None = None
+    weight_decay: float | None = None
+    patience: int | None = None
 
 
 class Family(NamedTuple):
@@ -45,6 +56,11 @@ def backbone_settings(backbone: str) -> type[Section]:
 def alignment_settings(backbone: str, variant: str) -> type[Section] | None:
     """The settings of a variant's alignment; None where it has none."""
     return _door(backbone).alignment_settings(variant)  # type: ignore[no-any-return]
+
+
+def preset(backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+    """What a backbone's family chooses for a data set."""
+    return _door(backbone).preset(backbone, variant, dataset, protocol)  # type: ignore[no-any-return]
 
 
 def _door(backbone: str) -> Any:

@@ -15,19 +15,25 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from rlmrec_core.canonical import digest_of
-from rlmrec_core.config.presets import HyperPreset, Protocol, Value, hyper_parameters
 from rlmrec_core.config.registry import (
     BackboneName,
+    HyperPreset,
+    PresetProtocol,
     VariantName,
     alignment_settings,
     backbone_settings,
     family_of,
+    preset,
 )
 from rlmrec_core.config.section import Section, key_fields
 from rlmrec_core.model_id import ModelId
 
 AlignedName = Literal["con", "gen"]
 FittedOn = Literal["train", "all"]
+
+# Of a run, and of a form where an empty field leaves the value to the preset.
+_PATIENCE = Field(ge=1, description="Validations without a better Recall@20 before training stops")
+_WEIGHT_DECAY = Field(ge=0, description="L2 weight lambda on the sum of squares of all parameters")
 
 
 class TrainingLoop(Section):
@@ -51,8 +57,8 @@ class RunSettings(TrainingLoop):
     seed: int = Field(description="Seed of every random number of the run")
     backbone_settings: SerializeAsAny[Section] = Field(description="The backbone's own hyper-parameters")
     alignment: SerializeAsAny[Section] | None = Field(description="None for Base")
-    weight_decay: float = Field(1e-6, ge=0, description="L2 weight lambda on the sum of squares of all parameters")
-    patience: int = Field(5, ge=1, description="Validations without a better Recall@20 before training stops")
+    weight_decay: Annotated[float, _WEIGHT_DECAY] = 1e-6
+    patience: Annotated[int, _PATIENCE] = 5
     fit_on: FittedOn = Field("train", description="The interactions it learns from: train, or those of every part")
 
     @property
@@ -140,7 +146,7 @@ class ModelChoice(Section):
     )
     seeds: tuple[int, ...] = Field((2023,), min_length=1, description="One model is trained per seed")
     preset: HyperPreset = Field("amazon-book", description="Data set whose hyper-parameters are taken")
-    protocol: Protocol = Field(
+    protocol: PresetProtocol = Field(
         "tuned",
         description="paper: the values of RLMRec's experiments alone; tuned: ours over them where we searched",
     )
@@ -152,17 +158,15 @@ class TrainConfig(TrainingLoop, ModelChoice):
     A hyper-parameter left empty takes the preset's value for its backbone and variant.
     """
 
-    patience: int | None = Field(None, ge=1, description="Validations without a better Recall@20 before training stops")
-    weight_decay: float | None = Field(
-        None, ge=0, description="L2 weight lambda on the sum of squares of all parameters"
-    )
+    patience: Annotated[int | None, _PATIENCE] = None
+    weight_decay: Annotated[float | None, _WEIGHT_DECAY] = None
     backbone_settings: Annotated[dict[BackboneName, dict[str, Any]], _OF_BACKBONES] = Field(
         {}, description="Hyper-parameters of single backbones, e.g. train.backbone_settings.lightgcn.n_layers=2"
     )
     alignment_settings: Annotated[dict[AlignedName, dict[str, Any]], _OF_ALIGNMENTS] = Field(
         {}, description="Settings of the alignments Con and Gen, e.g. train.alignment_settings.con.tau=0.1"
     )
-    grid: dict[str, Annotated[tuple[Value | str, ...], Field(min_length=1)]] = Field(
+    grid: dict[str, Annotated[tuple[int | float | bool | str, ...], Field(min_length=1)]] = Field(
         {},
         description="Several values for a setting of this section, e.g. train.grid.learning_rate=[0.001, 0.01]: "
         "one model for each, and for each combination where there are several such settings",
@@ -222,26 +226,26 @@ class TrainConfig(TrainingLoop, ModelChoice):
 
         Raises pydantic.ValidationError if together they make no valid run.
         """
-        row = hyper_parameters(self.preset, backbone, variant, self.protocol)
-        aligned = {name: row.pop(key) for name, key in _ALIGNMENT.items() if key in row}
-        own = {name: getattr(self, name) for name in _LEFT_TO_PRESETS}
-        loop = {name: row.pop(name) for name in _LEFT_TO_PRESETS if name in row}
-        loop |= {name: value for name, value in own.items() if value is not None}
+        chosen = preset(backbone, variant, self.preset, self.protocol)
+        left_open = {
+            name: value
+            for source in (chosen, self)
+            for name in ("patience", "weight_decay")
+            if (value := getattr(source, name)) is not None
+        }
         settings = {
             "backbone": backbone,
             "variant": variant,
             "seed": seed,
-            "backbone_settings": {**row, **self.backbone_settings.get(backbone, {})},  # type: ignore[call-overload]
-            "alignment": {**aligned, **self.alignment_settings.get(variant, {})}  # type: ignore[call-overload]
-            if variant != "base"
-            else None,
+            "backbone_settings": _over(chosen.backbone_settings, self.backbone_settings, backbone),
+            "alignment": chosen.alignment and _over(chosen.alignment, self.alignment_settings, variant),
         }
         shared = {name: getattr(self, name) for name in TrainingLoop.model_fields}
-        return RunSettings.model_validate(settings | loop | shared)
+        return RunSettings.model_validate(settings | left_open | shared)
 
 
-_LEFT_TO_PRESETS = ("patience", "weight_decay")
-_ALIGNMENT = {"weight": "align_weight", "tau": "align_tau", "mask_ratio": "mask_ratio", "in_batch": "align_in_batch"}
+def _over(chosen: Section, given: Mapping[Any, Mapping[str, Any]], owner: str) -> dict[str, Any]:
+    return {**chosen.model_dump(), **given.get(owner, {})}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

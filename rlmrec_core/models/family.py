@@ -9,7 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 from torch import Tensor
 
-from rlmrec_core.config.registry import family_of
+from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol, family_of
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.profiling.corpus import TrainCorpus
@@ -82,6 +82,9 @@ class Family(Protocol):
 
     def alignment_settings(self, variant: str) -> type[Section] | None:
         """The class of the settings of a variant's alignment; None for a variant without one."""
+
+    def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+        """The settings chosen for a data set; an alignment for every variant but Base."""
 
     def files(self, settings: RunSettings) -> dict[str, str]:
         """sha256 of files that a run reads beside its inputs, by role: its key depends on them."""

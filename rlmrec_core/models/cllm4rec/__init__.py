@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.cllm4rec.documents import Texts
@@ -21,6 +22,10 @@ class CLLM4RecFamily:
     def alignment_settings(self, variant: str) -> type[Section] | None:
         """It has none."""
         return None
+
+    def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+        """The defaults, whatever the data set."""
+        return Preset(CLLM4RecSettings())
 
     def files(self, settings: RunSettings) -> dict[str, str]:
         """The model's folder, where a folder is the trunk."""

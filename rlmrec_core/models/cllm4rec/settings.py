@@ -67,13 +67,13 @@ class CLLM4RecSettings(Section):
 
 
 class CLLM4RecRun(CLLM4RecSettings):
-    """The settings of one run: the model's own, and what every family shares."""
+    """The settings of one run: the model's own, and what it reads of `RunSettings`, which describes and bounds it."""
 
-    seed: int = Field(2023, ge=0, description="Seed of every random number of the run")
-    validate_every: int = Field(1, ge=1, description="Epochs of fine-tuning between two validations")
-    patience: int = Field(10, ge=1, description="Validations without a better Recall@20 before fine-tuning stops")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
-    threads: int = Field(1, ge=1, description="CPU threads")
+    seed: int
+    validate_every: int
+    patience: int
+    device: Literal["cpu", "cuda"]
+    threads: int
 
 
 def folder_digest(model: str | None) -> str | None:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.family import FitResult, Inputs, OnEpoch
 from rlmrec_core.models.graph.alignments import ALIGNMENT_SETTINGS
 from rlmrec_core.models.graph.backbones import backbone_class
+from rlmrec_core.models.graph.presets import preset
 from rlmrec_core.models.graph.trainer import fit
 
 __all__ = ["FAMILY", "GraphFamily", "fit"]
@@ -22,6 +24,10 @@ class GraphFamily:
     def alignment_settings(self, variant: str) -> type[Section] | None:
         """Those of Con or Gen."""
         return ALIGNMENT_SETTINGS.get(variant)
+
+    def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+        """RLMRec's values or our own: see `rlmrec_core.models.graph.presets`."""
+        return preset(backbone, variant, dataset, protocol)
 
     def files(self, settings: RunSettings) -> dict[str, str]:
         """None."""

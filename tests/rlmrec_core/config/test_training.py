@@ -7,8 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from rlmrec_core.config import TrainConfig
-from rlmrec_core.config.presets import HyperPreset
-from rlmrec_core.config.registry import FAMILIES, backbone_settings
+from rlmrec_core.config.registry import FAMILIES, HyperPreset, backbone_settings
 from rlmrec_core.config.training import RunSettings
 
 EVERY_MODEL = [(name, variant) for family in FAMILIES for name, variant in product(family.backbones, family.variants)]
