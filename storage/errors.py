@@ -9,8 +9,8 @@ _WAY_OUT = {
     errno.ENOSPC: f"the disk is full; {_FULL}",
     errno.EDQUOT: f"the disk quota is used up; {_FULL}",
     errno.EFBIG: f"the file would be larger than is allowed here (see `ulimit -f`); {_FULL}",
-    errno.EROFS: "the file system is read-only; choose another place with --store",
-    errno.EACCES: "permission denied; choose another place with --store, or change who may write there",
+    errno.EROFS: "the file system is read-only; keep the store in another place",
+    errno.EACCES: "permission denied; keep the store in another place, or change who may write there",
 }
 _ACCESS = "check the address, and the credentials in the environment (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
 # Clients of object stores, which raise errors of their own.

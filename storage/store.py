@@ -178,10 +178,6 @@ class ArtifactStore:
         dated = [(manifest.run.created, ref) for ref in found if (manifest := self._readable(ref))]
         return [ref for _, ref in sorted(dated, key=lambda pair: (pair[0], pair[1].key), reverse=True)]
 
-    def latest(self, stage: str) -> ArtifactRef | None:
-        """The stage's newest artifact."""
-        return next(iter(self.refs(stage)), None)
-
     def remove(self, ref: ArtifactRef) -> None:
         """Delete an artifact, manifest first, so that no reader meets a part of it."""
         with explained(f"remove {ref} from {self.url}"):

@@ -195,7 +195,7 @@ class TextBatches:
                 f"the model behind {self._model!r} now gives vectors of {size} numbers, those kept have {known}: they "
                 f"cannot be compared. Run again, and all {len(self._texts)} texts (about {sum(self._lengths)} tokens) "
                 "are embedded anew; embed artifacts made before keep the former vectors until they are made anew with "
-                "force (rlmrec run --force)"
+                "force"
             )
 
     def _request(self, places: Sequence[int]) -> Request:

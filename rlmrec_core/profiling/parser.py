@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from json_repair import repair_json
@@ -95,26 +94,14 @@ def _check_copy(profile: Profile, told: str) -> None:
     """Raise RejectedAnswer where a profile copies a long stretch of its input, such as a review."""
     source, half = _dense(told), _COPIED // 2
     for text in (_dense(profile.summarization), _dense(profile.reasoning)):
-        # Any stretch of that length holds one whole piece that begins at a multiple of half of it.
-        for start in range(0, len(text) - half + 1, half):
-            if (place := source.find(text[start : start + half])) < 0:
-                continue
-            before = sum(
-                1
-                for _ in takewhile(
-                    bool, (a == b for a, b in zip(text[:start][::-1], source[:place][::-1], strict=False))
-                )
-            )
-            after = sum(
-                1 for _ in takewhile(bool, (a == b for a, b in zip(text[start:], source[place:], strict=False)))
-            )
-            if before + after >= _COPIED:
-                raise RejectedAnswer("it copies its input word for word instead of summing it up")
+        # Any stretch of that length holds one whole piece that begins at a multiple of half of it: that is quick to see.
+        if _shared(text, source, half, step=half) and _shared(text, source, _COPIED, step=1):
+            raise RejectedAnswer("it copies its input word for word instead of summing it up")
 
 
-def _alike(one: str, other: str) -> int:
-    """Length of the beginning that two texts have in common."""
-    return sum(1 for _ in takewhile(bool, (a == b for a, b in zip(one, other, strict=False))))
+def _shared(text: str, source: str, length: int, step: int) -> bool:
+    """Whether a piece of `text` of this length, beginning at a multiple of `step`, stands in `source`."""
+    return any(text[start : start + length] in source for start in range(0, len(text) - length + 1, step))
 
 
 def _dense(text: str) -> str:

@@ -126,7 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     artifacts = ArtifactStore.open(StoreConfig(url=options.store))
     evaluated = [ref for ref in artifacts.refs("evaluate") if ref.key.startswith(tuple(options.keys))]
-    evaluated = evaluated if options.keys else [ref for ref in (artifacts.latest("evaluate"),) if ref]
+    evaluated = evaluated if options.keys else evaluated[:1]
     print(report.markdown_table(_filled(runs(artifacts, evaluated, options.paper))))
     together = list(seeds(artifacts, evaluated))
     if together:

@@ -96,7 +96,7 @@ def test_inputs_that_do_not_belong_together_are_refused(store):
 def test_a_refresh_stops_before_training_unless_asked(store):
     refresh_profiles(tiny(), store)
     artifacts = ArtifactStore.open(store)
-    assert artifacts.latest("embed") and not artifacts.latest("train")
+    assert artifacts.refs("embed") and not artifacts.refs("train")
 
 
 def test_a_refresh_takes_the_settings_of_the_last_full_run(store):

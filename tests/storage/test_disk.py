@@ -94,7 +94,7 @@ def test_a_read_only_store_is_named_and_can_be_read(small_disk):
     store = ArtifactStore(str(small_disk))
     before = write(store, 1, SMALL)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(StoreError, match="read-only; choose another place"), store.lock("prepare", key(2)):
+    with pytest.raises(StoreError, match="read-only; keep the store in another place"), store.lock("prepare", key(2)):
         write(store, 2, SMALL)
     with pytest.raises(StoreError, match="read-only"):
         store.write_json("last-run.json", {})

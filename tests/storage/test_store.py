@@ -117,12 +117,12 @@ def test_schema_metadata_survives(store: ArtifactStore) -> None:
     assert store.table(ref, "split").schema.metadata[b"encoder"] == b"minilm"
 
 
-def test_latest_and_refs_are_newest_first(store: ArtifactStore) -> None:
+def test_refs_are_newest_first(store: ArtifactStore) -> None:
     other = artifact_key("prepare", 1, {"k": 5}, {})
     first, second = write(store, KEY), write(store, other)
-    assert store.latest("prepare") == second and store.refs() == [second, first] and store.latest("embed") is None
+    assert store.refs() == store.refs("prepare") == [second, first] and store.refs("embed") == []
     store.remove(second)
-    assert store.latest("prepare") == first
+    assert store.refs() == [first]
 
 
 @pytest.mark.parametrize("stage, key", [("../evil", KEY), ("prepare", "../" + KEY), ("prepare", "abc"), ("", KEY)])
