@@ -42,3 +42,10 @@ class SemanticEmbeddings:
         """The control: the rows of each side permuted, so that vectors keep their distribution but lose their owner."""
         rng = np.random.default_rng(seed)
         return SemanticEmbeddings(rng.permutation(self.users), rng.permutation(self.items))
+
+
+def unit_rows(vectors: npt.NDArray[np.floating]) -> Float32Array:
+    """Rows scaled to length 1; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32Array = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
+    return unit

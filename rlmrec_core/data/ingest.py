@@ -7,13 +7,31 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlmrec_core.config.data import IngestConfig
+from rlmrec_core.config.data import IngestConfig, ReaderName
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.filters import few_liked
+from rlmrec_core.data.layouts import LAYOUTS
 from rlmrec_core.data.malformed import MalformedLines
+from rlmrec_core.data.movielens import MovieLensReader
+from rlmrec_core.data.raw import RawReader
 from rlmrec_core.data.reader import Reader
-from rlmrec_core.data.readers import open_reader
+from rlmrec_core.data.sample import SampleReader
+from rlmrec_core.data.splits import SplitsReader
+from rlmrec_core.data.tabular import TabularReader
 from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, STATISTICS, Tables
+
+READERS: dict[ReaderName, type[Reader]] = {
+    "sample": SampleReader,
+    "movielens": MovieLensReader,
+    "tabular": TabularReader,
+    "splits": SplitsReader,
+    **dict.fromkeys(LAYOUTS, RawReader),
+}
+
+
+def open_reader(config: IngestConfig) -> Reader:
+    """The reader that `config.reader` names."""
+    return READERS[config.reader](config)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.data import cells
-from rlmrec_core.data.catalogue import Catalogue
 from rlmrec_core.data.chunks import Chunk, read_chunks, read_headless_chunks
-from rlmrec_core.data.reader import Reader
+from rlmrec_core.data.reader import Catalogue, Reader
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 _TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")

@@ -14,9 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from rlmrec_core.data import cells
-from rlmrec_core.data.catalogue import Catalogue
 from rlmrec_core.data.chunks import Chunk, parquet_columns, read_chunks
-from rlmrec_core.data.reader import Reader, Side
+from rlmrec_core.data.reader import Catalogue, Reader, Side
 from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, PARTS
 
 

@@ -9,13 +9,14 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from rlmrec_core.config.text import EmbedConfig
-from rlmrec_core.embedding.encoder import DivisibleEncoder, Encoder, Vectors, unit_rows
+from rlmrec_core.embedding.encoder import DivisibleEncoder, Encoder
 from rlmrec_core.embedding.neighbours import neighbours
 from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.profiles import summarizations
 from rlmrec_core.shard import Workplace
 from rlmrec_core.tables import vectors_table
+from rlmrec_core.vectors import Float32Array, unit_rows
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,14 @@ def _shard_encoder(config: EmbedConfig, place: Workplace) -> DivisibleEncoder:
     return RemoteEncoder(config, place.ledger, place.account, place.shard.at_once)
 
 
-def _gather(texts: Texts, row_of: dict[str, int], vectors: Vectors) -> Vectors:
+def _gather(texts: Texts, row_of: dict[str, int], vectors: Float32Array) -> Float32Array:
     found = np.zeros((len(texts), vectors.shape[1]), np.float32)
     has_text = [place for place, text in enumerate(texts) if text]
     found[has_text] = vectors[[row_of[text] for text in texts if text]]
     return found
 
 
-def _item_means(corpus: TrainCorpus, items: Vectors) -> Vectors:
+def _item_means(corpus: TrainCorpus, items: Float32Array) -> Float32Array:
     """Normalised mean of the train items' vectors of each user, (n_users, d); zero where they have none."""
     shape = (corpus.n_users, corpus.n_items)
     seen = sp.csr_matrix((np.ones(len(corpus.users), np.float32), (corpus.users, corpus.items)), shape)

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from rlmrec_core.shard import Shard
+from rlmrec_core.vectors import Float32Array
 
-Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 
@@ -21,7 +19,7 @@ class Encoded:
     truncated: texts longer than the model reads. failed: texts with a zero row, which another run may embed.
     """
 
-    vectors: Vectors
+    vectors: Float32Array
     tokens: int
     truncated: int
     failed: int = 0
@@ -56,10 +54,3 @@ class DivisibleEncoder(Encoder, Protocol):
         Returns (id, vector) with the places of the texts as ids, or None where the vectors are kept in the ledger.
         """
         ...
-
-
-def unit_rows(vectors: npt.NDArray[np.floating]) -> Vectors:
-    """Rows scaled to length 1; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
-    return unit

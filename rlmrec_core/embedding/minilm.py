@@ -19,9 +19,10 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel
 
-from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors
+from rlmrec_core.embedding.encoder import Encoded, Progress
 from rlmrec_core.shard import Shard
 from rlmrec_core.tables import vectors_of, vectors_table
+from rlmrec_core.vectors import Float32Array
 
 TokenIds = npt.NDArray[np.int64]
 
@@ -100,7 +101,9 @@ class MiniLM:
     def _batches(self, ids: Sequence[TokenIds]) -> list[list[int]]:
         return list(length_sorted([len(one) for one in ids], self._batch_tokens))
 
-    def _forwarded(self, ids: Sequence[TokenIds], batches: Sequence[list[int]]) -> Iterator[tuple[list[int], Vectors]]:
+    def _forwarded(
+        self, ids: Sequence[TokenIds], batches: Sequence[list[int]]
+    ) -> Iterator[tuple[list[int], Float32Array]]:
         """Each batch of places with its vectors."""
         with _single_threads(self._workers) as pool:
             found = pool.map(lambda batch: self._forward([ids[place] for place in batch]), batches)
@@ -117,7 +120,7 @@ class MiniLM:
         return kept, truncated
 
     @torch.inference_mode()
-    def _forward(self, batch: Sequence[TokenIds]) -> Vectors:
+    def _forward(self, batch: Sequence[TokenIds]) -> Float32Array:
         """Unit vectors of one batch, (b, 384)."""
         ids = pad_sequence([torch.from_numpy(one) for one in batch], batch_first=True)
         mask = pad_sequence([torch.ones(len(one), dtype=torch.long) for one in batch], batch_first=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from rlmrec_core.config.text import MissingSetting
-from rlmrec_core.embedding.encoder import Encoded, Progress, unit_rows
+from rlmrec_core.embedding.encoder import Encoded, Progress
+from rlmrec_core.vectors import unit_rows
 
 _CHUNK = 1024  # texts between two progress reports
 

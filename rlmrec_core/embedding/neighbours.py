@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from rlmrec_core.embedding.encoder import Vectors
 from rlmrec_core.profiling.corpus import TrainCorpus
+from rlmrec_core.vectors import Float32Array
 
 _SAMPLE = 500
 
 
-def neighbours(corpus: TrainCorpus, items: Vectors, seed: int = 2023) -> dict[str, float | int]:
+def neighbours(corpus: TrainCorpus, items: Float32Array, seed: int = 2023) -> dict[str, float | int]:
     """Share of items that have an attribute in common with their nearest neighbour, and with an item drawn at random.
 
     items: (n_items, d), unit rows, zero where there is no text. At most 500 items that have attributes are compared.

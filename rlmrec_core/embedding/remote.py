@@ -14,7 +14,7 @@ import numpy as np
 from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.embedding.batches import MAX_INPUTS, MAX_TOKENS, Learnt, TextBatches, keep, request_key
-from rlmrec_core.embedding.encoder import Encoded, Progress, Vectors, unit_rows
+from rlmrec_core.embedding.encoder import Encoded, Progress
 from rlmrec_core.embedding.reading import read_embeddings
 from rlmrec_core.llm.budget import Budget, UsageStats
 from rlmrec_core.llm.client import open_client
@@ -23,6 +23,7 @@ from rlmrec_core.llm.ledger import Ledger
 from rlmrec_core.llm.tokens import TokenCounter
 from rlmrec_core.llm.workers import in_order
 from rlmrec_core.shard import Shard
+from rlmrec_core.vectors import Float32Array, unit_rows
 
 _KEY_VERSION = 1
 _BATCH_TOKENS = 100_000
@@ -76,7 +77,7 @@ class RemoteEncoder:
         """Calls, faults, latencies and what the ledger says of the account; plain JSON."""
         return self._stats.report()
 
-    async def _all(self, texts: list[str], lengths: list[int], progress: Progress) -> tuple[Vectors, int]:
+    async def _all(self, texts: list[str], lengths: list[int], progress: Progress) -> tuple[Float32Array, int]:
         config, keys = self._config.client, [digest_of([self.digest, text]) for text in texts]
         door = open_client(config, ledger=self._path, account=self._account, at_once=self._at_once, stats=self._stats)
         async with door as client:
@@ -136,7 +137,7 @@ class RemoteEncoder:
             yield batch
 
 
-def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Vectors, int]:
+def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Float32Array, int]:
     """The vectors of all keys, (n, d), zero where there is none of this size, and how many those are."""
     vectors = np.zeros((len(keys), size), np.float32)
     failed = 0

@@ -94,7 +94,7 @@ def _check_copy(profile: Profile, told: str) -> None:
     """Raise RejectedAnswer where a profile copies a long stretch of its input, such as a review."""
     source, half = _dense(told), _COPIED // 2
     for text in (_dense(profile.summarization), _dense(profile.reasoning)):
-        # Any stretch of that length holds one whole piece that begins at a multiple of half of it: that is quick to see.
+        # Quick to see first: such a stretch holds one whole piece that begins at a multiple of half its length.
         if _shared(text, source, half, step=half) and _shared(text, source, _COPIED, step=1):
             raise RejectedAnswer("it copies its input word for word instead of summing it up")
 

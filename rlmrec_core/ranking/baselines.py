@@ -4,7 +4,7 @@ import numpy as np
 
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.split import Split
-from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors
+from rlmrec_core.vectors import SemanticEmbeddings, Vectors, unit_rows
 
 POPULARITY = ModelId("popularity", "popularity", 0)
 SEMANTIC_ONLY = ModelId("semantic", "semantic", 0)
@@ -21,9 +21,4 @@ def popularity(split: Split) -> Vectors:
 
 def semantic_only(semantic: SemanticEmbeddings) -> Vectors:
     """The control that ranks by the cosine of the semantic vectors; a missing vector scores 0 with everything."""
-    return Vectors(_unit(semantic.users), _unit(semantic.items))
-
-
-def _unit(vectors: Float32Array) -> Float32Array:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+    return Vectors(unit_rows(semantic.users), unit_rows(semantic.items))
