@@ -33,8 +33,7 @@ class Results:
 
     def lists(self) -> pd.DataFrame:
         """Every user's list, best first, with the items' titles."""
-        titles = self.table("ingest", "items")[["item_id", "title"]]
-        return self.table("recommend", "recommendations").merge(titles, on="item_id", how="left")
+        return self.table("recommend", "recommendations")
 
     def item_vectors(self) -> pd.DataFrame:
         """The vectors of the model that made the lists, one row for each item id."""

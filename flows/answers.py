@@ -1,4 +1,4 @@
-"""`rlmrec recommend` and `rlmrec similar`: answers in the terminal, from a data set's last run."""
+"""`rlmrec recommend`, `similar` and `export`: what a data set's last run gives to people and to other systems."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.services import settle
 from flows.terminal import plain
+from rlmrec_core.config.export import ExportConfig
 from storage import ArtifactStore, StoreConfig
 
 if TYPE_CHECKING:
@@ -54,6 +56,29 @@ def similar(
     results = _open(store, name)
     title = results.titles[results.item(item)]
     _show(results, f"similar to item {item}" + (f", {title}" if title else ""), results.similar(item, k), json_)
+
+
+def export(
+    to: Annotated[list[str], typer.Argument(help="A folder, or postgresql://user@host/database; several if you like")],
+    format_: Annotated[
+        list[str] | None, typer.Option("--format", help="parquet, csv, jsonl, npy or faiss; may be repeated")
+    ] = None,
+    schema: Annotated[str, typer.Option(help="Schema of the tables in Postgres")] = "rlmrec",
+    store: StoreOption = "artifacts",
+    name: NameOption = None,
+) -> None:
+    """Export lists and vectors with the original ids, as files or into Postgres with pgvector."""
+    servers = [place for place in to if "://" in place]
+    folders = [place for place in to if "://" not in place]
+    if len(servers) > 1 or len(folders) > 1:
+        raise typer.BadParameter("one folder and one database at most")
+    given = {"folder": next(iter(folders), None), "postgres": next(iter(servers), None), "schema_name": schema}
+    config = ExportConfig.model_validate(given | ({"formats": format_} if format_ else {}))
+    settle(store)
+    from tasks.export import export as export_task
+
+    for place, held in export_task.fn(config, StoreConfig(url=store), name).items():
+        console.print(f"{place}: {held}", markup=False)
 
 
 def _open(store: str, name: str | None) -> "Results":

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from flows.answers import recommend, similar
+from flows.answers import export, recommend, similar
 from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
-from flows.services import Home, without_proxy
+from flows.services import absolute, settle
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
 from storage import ArtifactStore, StoreConfig
 
@@ -43,6 +43,7 @@ app.add_typer(artifacts_app, name="artifacts")
 app.command()(download)
 app.command()(recommend)
 app.command()(similar)
+app.command()(export)
 console = Console(highlight=False, soft_wrap=True)
 
 StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
@@ -51,7 +52,7 @@ StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help
 @app.command()
 def up(store: StoreOption = "artifacts") -> None:
     """Bring up the Prefect server with its UI, the deployments and a worker; Ctrl-C ends all of it."""
-    home = _settle(store)
+    home = settle(store)
     from flows.launch import everything
 
     with everything(home, console.print, lasting=True) as running:
@@ -79,10 +80,10 @@ def run(
 ) -> None:
     """Run rlmrec/full-pipeline through its deployment and wait for the end; exit status 1 if it did not complete."""
     chosen = settings(config, dataset, data, set_ or [], name)
-    home = _settle(store)
+    home = settle(store)
     from flows.runs import run_pipeline
 
-    address = _absolute(store)
+    address = absolute(store)
     if not run_pipeline(home, chosen, StoreConfig(url=address), force, console):
         raise typer.Exit(1)
     _show_results(address, chosen.data_name)
@@ -100,10 +101,10 @@ def plan(
 ) -> None:
     """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model."""
     chosen = settings(config, dataset, data, set_ or [])
-    _settle(store)
+    settle(store)
     from tasks.plan import plan_by_hand
 
-    rows = plan_by_hand(chosen, StoreConfig(url=_absolute(store)))
+    rows = plan_by_hand(chosen, StoreConfig(url=absolute(store)))
     for row in rows:
         table = Table(row["side"], "")
         for name, value in row.items():
@@ -172,25 +173,6 @@ def _with(tree: dict[str, Any], assignment: tuple[list[str], Any]) -> dict[str, 
     (head, *rest), value = assignment
     inner = tree.get(head, {})
     return tree | {head: _with(inner if isinstance(inner, dict) else {}, (rest, value)) if rest else value}
-
-
-def _absolute(store: str) -> str:
-    StoreConfig(url=store)  # refuses an address that holds a password
-    return store if "://" in store else str(Path(store).resolve())
-
-
-def _settle(store: str) -> Home:
-    """The project's home, entered before Prefect is imported: at import it already makes its own folder."""
-    os.environ["RLMREC_STORE"] = _absolute(store)  # for the worker, whose runs name no other
-    home = Home.beside(store)
-    os.environ.update(without_proxy(os.environ))
-    if "PREFECT_API_URL" in os.environ:
-        return home  # the user's own server, with the user's own settings
-    environment = home.environment()
-    os.environ.clear()
-    os.environ.update(environment)
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
-    return home
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from storage import StoreConfig
+
 POOL = "rlmrec"
 PREFECT = [sys.executable, "-m", "prefect"]
 FAVOURITE_PORT = 4200
@@ -83,6 +85,26 @@ def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     hosts = ",".join(dict.fromkeys([host for host in given.split(",") if host] + list(_LOOPBACK)))
     return {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+def absolute(store: str) -> str:
+    """The store's address, which holds for the worker, too: it runs in another folder."""
+    StoreConfig(url=store)  # refuses an address that holds a password
+    return store if "://" in store else str(Path(store).resolve())
+
+
+def settle(store: str) -> Home:
+    """The project's home, entered before Prefect is imported: at import it already makes its own folder."""
+    os.environ["RLMREC_STORE"] = absolute(store)  # for the worker, whose runs name no other
+    home = Home.beside(store)
+    os.environ.update(without_proxy(os.environ))
+    if "PREFECT_API_URL" in os.environ:
+        return home  # the user's own server, with the user's own settings
+    environment = home.environment()
+    os.environ.clear()
+    os.environ.update(environment)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    return home
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rlmrec_core.config import RecommendConfig
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.recommender import Answer, Recommender
 from rlmrec_core.ranking.top_k import known_pairs
+from rlmrec_core.vectors import Vectors
 from storage import ArtifactRef, ArtifactStore, StoreError
 from tasks import datasets
 from tasks.models import load_split, load_vectors, model_settings
@@ -36,7 +37,7 @@ class Results:
     """A run's chosen model and all that its lists are made of.
 
     lists: the recommend artifact; written: when it was, ISO 8601 in UTC; user_ids, item_ids, titles: by number;
-    recommender: answers by number.
+    vectors: of the model that made the lists; recommender: answers by number.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Results:
     user_ids: Sequence[str]
     item_ids: Sequence[str]
     titles: Sequence[str | None]
+    vectors: Vectors
     recommender: Recommender
 
     @classmethod
@@ -70,7 +72,7 @@ class Results:
         manifest = artifacts.manifest(lists)
         prepare, model = (ArtifactRef(role, manifest.content.inputs[role], lists.url) for role in ("prepare", "train"))
         config = RecommendConfig.model_validate(manifest.content.config)
-        split = load_split(artifacts, prepare)
+        split, vectors = load_split(artifacts, prepare), load_vectors(artifacts, model)
         item_ids = artifacts.table(prepare, "item_index")["item_id"]
         return cls(
             name,
@@ -80,7 +82,8 @@ class Results:
             artifacts.table(prepare, "user_index")["user_id"].to_pylist(),
             item_ids.to_pylist(),
             titles_of(artifacts, prepare, item_ids).to_pylist(),
-            Recommender(load_vectors(artifacts, model), known_pairs(split, config.left_out)),
+            vectors,
+            Recommender(vectors, known_pairs(split, config.left_out)),
         )
 
     def recommend(self, user_id: str, k: int) -> list[ListedItem]:

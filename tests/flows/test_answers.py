@@ -60,3 +60,31 @@ def test_what_is_wrong_is_one_line(store, arguments, complaint):
     assert code in (1, 2)
     assert complaint in output
     assert "Traceback" not in output
+
+
+def test_an_export_holds_the_lists_with_original_ids(store, tmp_path):
+    code, output = invoke("export", tmp_path / "out", "--format", "csv", "--format", "jsonl", "--store", store.url)
+    assert code == 0, output
+    lists = [json.loads(line) for line in (tmp_path / "out" / "current" / "lists.jsonl").read_text().splitlines()]
+    results = Results.open(ArtifactStore.open(store))
+    assert [line["user_id"] for line in lists] == results.user_ids
+    assert [item["item_id"] for item in lists[0]["items"]] == [
+        row.item_id for row in results.recommend(results.user_ids[0], 3)
+    ]
+    assert (tmp_path / "out" / "current" / "lists.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("places", "complaint"),
+    [
+        (["postgresql://me:pa55@host/shop"], "an address must hold no password"),
+        (["postgresql://host/shop?password=pa55"], "an address must hold no password"),
+        (["mysql://host/shop"], "an address begins with postgresql://"),
+        (["one", "two"], "one folder and one database at most"),
+    ],
+)
+def test_a_wrong_place_is_one_line(store, places, complaint):
+    code, output = invoke("export", *places, "--store", store.url)
+    assert code == 2
+    assert complaint in output
+    assert "pa55" not in output

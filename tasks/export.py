@@ -1,0 +1,44 @@
+"""Give lists and vectors to other systems."""
+
+from pathlib import Path
+
+from prefect import task
+
+from rlmrec_core.config.export import ExportConfig
+from rlmrec_core.export import ExportError, ExportTables, write_files
+from storage import ArtifactStore, StoreConfig
+from tasks import report
+from tasks.results import Results
+from tasks.stage import UNCACHED
+
+
+@task(name="export", **UNCACHED)
+def export(config: ExportConfig, store: StoreConfig, name: str | None = None) -> dict[str, str]:
+    """Export the results of the data set's last run; says for each place what it holds now."""
+    if not (config.folder or config.postgres):
+        raise ExportError("an export needs a place: name a folder, or the address of a database (postgres)")
+    artifacts = ArtifactStore.open(store)
+    results = Results.open(artifacts, name)
+    tables = ExportTables(
+        results.name,
+        " ".join(map(str, results.model)),
+        results.written,
+        artifacts.table(results.lists, "recommendations"),
+        results.user_ids,
+        results.item_ids,
+        results.titles,
+        results.vectors,
+    )
+    made: dict[str, str] = {}
+    if config.folder:
+        folder = write_files(tables, Path(config.folder).expanduser(), config.formats)
+        made[str(folder)] = ", ".join(sorted(file.name for file in folder.iterdir()))
+    if config.postgres:
+        from rlmrec_core.export.postgres import write_postgres
+
+        rows = write_postgres(tables, config.postgres, config.schema_name)
+        counts = ", ".join(f"{count:,} {table}" for table, count in rows.items())
+        made[f"{config.postgres.partition('?')[0]}, schema {config.schema_name}"] = counts
+    rows_shown = [{"place": place, "holds": held} for place, held in made.items()]
+    report.show_table("export", rows_shown, f"Lists and vectors of {results.name}, {tables.model}")
+    return made
