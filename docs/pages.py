@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocstrings import Inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("rlmrec_core", "storage")
@@ -55,14 +56,19 @@ def modules(package: str) -> Iterator[Module]:
             yield Module(".".join(parts), file, page.as_posix())
 
 
+def public_names(module: Module) -> list[str]:
+    """What a module itself defines for others, by full name."""
+    tree = ast.parse(module.file.read_text(encoding="utf-8"))
+    return [f"{module.name}.{name}" for node in tree.body for name in _defined(node) if not name.startswith("_")]
+
+
 def reference_page(module: Module) -> str:
     """The Markdown of a module's page; a package lists its modules and what it hands on from them."""
     if not module.is_package:
         return f"::: {module.name}\n"
-    tree = ast.parse(module.file.read_text(encoding="utf-8"))
-    own = [name for node in tree.body for name in _defined(node) if not name.startswith("_")]
+    own = [name.rpartition(".")[2] for name in public_names(module)]
     lines = [f"::: {module.name}", "    options:", f"      members: {own or 'false'}", ""]
-    if exported := [name for name in _exported(tree) if name not in own]:
+    if exported := [name for name in _exported(module.file) if name not in own]:
         links = ", ".join(f"[`{name}`][{module.name}.{name}]" for name in exported)
         lines += [f"To be imported from here: {links}.", ""]
     children = [child for child in modules(module.name.replace(".", "/")) if child.parent == module.name]
@@ -100,6 +106,15 @@ def on_post_page(output: str, *, page: Any, config: MkDocsConfig) -> None:
         raise PluginError(f"{page.file.src_uri} fetches from elsewhere: {fetched[0]}")
 
 
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Refuse a site where a public name has no place."""
+    with Path(config.site_dir, "objects.inv").open("rb") as file:
+        placed = Inventory.parse_sphinx(file)
+    names = [name for package in PACKAGES for module in modules(package) for name in public_names(module)]
+    if missing := [name for name in names if name not in placed]:
+        raise PluginError(f"the reference lacks {', '.join(missing)}")
+
+
 def _from_inside(text: str) -> str:
     """Markdown from beside docs/ with its links as they are from within."""
     text = text.replace("](docs/", "](")
@@ -116,9 +131,9 @@ def _defined(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _exported(tree: ast.Module) -> list[str]:
+def _exported(file: Path) -> list[str]:
     """The names in `__all__`."""
-    for node in tree.body:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
             return [str(name) for name in ast.literal_eval(node.value)]
     return []

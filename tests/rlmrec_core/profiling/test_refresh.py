@@ -8,7 +8,7 @@ from rlmrec_core.shard import Workplace
 from tests.fake_llm import FakeLLM
 from tests.rlmrec_core.profiling.conftest import world
 
-N_ITEMS, N_USERS, PER_USER = 1862, 120, 6
+N_ITEMS, N_USERS, PER_USER = 150, 10, 6
 
 
 def tables(changed=()):
