@@ -207,18 +207,21 @@ def _show_results(store: str, name: str) -> None:
     from tasks import datasets
 
     last_run = datasets.read(ArtifactStore.open(StoreConfig(url=store)), name, "last-run.json")
-    console.print(_metrics_table(last_run["metrics"]))
+    console.print(metrics_table(last_run["metrics"]))
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
     console.print(f"all artifacts:   {store}   (rlmrec artifacts list)", markup=False)
     console.print("the UI:          make ui   (or: rlmrec up)", markup=False)
 
 
-def _metrics_table(metrics: list[dict[str, Any]]) -> Table:
-    """One column for each model, so that the table fits a narrow terminal."""
-    from tasks.metrics import comparison
+def metrics_table(metrics: list[dict[str, Any]]) -> Table | str:
+    """One column for each model, so that the table fits a narrow terminal; a sentence where nothing was measured."""
+    from tasks.metrics import comparison, shown_part
 
-    rows = comparison(metrics, "test")
-    table = Table("test", *(row["model"] for row in rows))
+    part = shown_part(metrics)
+    rows = comparison(metrics, part)
+    if not rows:
+        return "nothing is held out for validation or test (prepare.ratios): nothing was measured"
+    table = Table(part, *(row["model"] for row in rows))
     for name in list(rows[0])[1:]:
         table.add_row(name, *(f"{row[name]:.4f}" for row in rows))
     return table

@@ -13,7 +13,7 @@ from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 4
+VERSION = 5
 
 
 @task(name="ingest", **UNCACHED)

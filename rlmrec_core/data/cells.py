@@ -1,6 +1,7 @@
 """Raw cells turned into canonical columns; every bad cell is reported with its file, row and column."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -45,14 +46,14 @@ def ids(chunk: Chunk, column: str) -> pa.Array:
 
 
 def trimmed_ids(array: pa.Array) -> pa.Array:
-    """The texts without what cannot be seen around them: white space, byte order marks, joiners of no width."""
+    """The texts without what cannot be seen around them: white space, zeros, byte order marks, joiners of no width."""
     trimmed = pc.utf8_trim_whitespace(array)
     if pc.any(pc.match_substring_regex(trimmed, f"^[{_UNSEEN}]|[{_UNSEEN}]$")).as_py():
         trimmed = pc.utf8_trim_whitespace(pc.utf8_trim(trimmed, _UNSEEN))
     return trimmed
 
 
-_UNSEEN = "\ufeff\u200b\u200c\u200d\u2060"
+_UNSEEN = "\x00\ufeff\u200b\u200c\u200d\u2060"
 _UNIFIED = "ids like 1.0 read as 1 in {!r}"
 
 
@@ -121,25 +122,46 @@ def ratings(chunk: Chunk, column: str | None, decimal: str = ".") -> pa.Array:
     return array
 
 
-def timestamps(chunk: Chunk, column: str | None, times: TimeColumn | None = None) -> pa.Array:
-    """Times in UTC of cells that are text, numbers or times.
-
-    times: what the file's earlier chunks tell of the column's form; without it the chunk is read by itself.
-    """
+def timestamps(chunk: Chunk, column: str | None, times: TimeColumn) -> pa.Array:
+    """Times in UTC of cells that are text, numbers or times. times: what is known of the column's form."""
     if column is None:
         return pa.nulls(len(chunk), MICROSECONDS)
     array = _plain(chunk, column)
-    times = times or TimeColumn()
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         # Casting away a time zone keeps the instant, in UTC.
         return times.keep(array.cast(MICROSECONDS, safe=False))
-    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
-        return times.read(chunk, column, _given(array.cast(pa.string())))
-    if not pa.types.is_string(array.type):
-        raise _wrong_type(chunk, column, array.type, "a time must be a number, a timestamp or ISO 8601 text")
     if column in chunk.odd:
         chunk.refuse(column, chunk.odd[column], "{} is not a time", "write a number or ISO 8601 text")
-    return times.read(chunk, column, _given(array))
+    if (texts := _times_as_text(array)) is None:
+        raise _wrong_type(chunk, column, array.type, "a time must be a number, a timestamp or ISO 8601 text")
+    return times.read(chunk, column, texts)
+
+
+def _times_as_text(array: pa.Array) -> pa.Array | None:
+    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        array = array.cast(pa.string())
+    return _given(array) if pa.types.is_string(array.type) else None
+
+
+def with_known_times(chunks: Iterator[Chunk], column: str | None, times: TimeColumn) -> Iterator[Chunk]:
+    """The chunks, of which the first are held back until enough of their times are seen to know the column's form."""
+    if column is None or times.form is not None:
+        yield from chunks
+        return
+    found: list[tuple[Chunk, pa.Array]] = []
+    n = 0
+    for chunk in islice(chunks, _HELD_AT_MOST):
+        texts = _times_as_text(_plain(chunk, column))
+        found.append((chunk, pa.nulls(len(chunk), pa.string()) if texts is None else texts))
+        n += pc.sum(pc.not_equal(found[-1][1], "0")).as_py() or 0
+        if n >= _TELLING:
+            break
+    times.recognise(column, found)
+    yield from (chunk for chunk, _ in found)
+    yield from chunks
+
+
+_TELLING, _HELD_AT_MOST = 1000, 16
 
 
 def attributes(chunk: Chunk, columns: Sequence[str]) -> pa.Array:
@@ -188,9 +210,10 @@ def _given(array: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_in(trimmed, value_set=_MISSING), pa.scalar(None, pa.string()), trimmed)
 
 
-# What programs write for nothing; as an id, NA may be one.
-_NO_ID = pa.array(["", "nan", "NaN", "None", "null", "NULL", "<NA>", r"\N"])
-_MISSING = pa.array([*_NO_ID.to_pylist(), "NAN", "NA", "N/A", "n/a", "none", "NaT", "-"])
+# What programs write for nothing, and Excel where a formula fails; as an id, NA may be one.
+_NOTHING = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", r"\N", "#N/A"]
+_NO_ID = pa.array([*_NOTHING, "#REF!", "#VALUE!", "#NAME?"])
+_MISSING = pa.array([*_NOTHING, "NAN", "NA", "N/A", "n/a", "none", "NaT", "-"])
 
 
 def _numbers(chunk: Chunk, column: str, array: pa.Array, decimal: str) -> pa.Array:
@@ -201,8 +224,8 @@ def _numbers(chunk: Chunk, column: str, array: pa.Array, decimal: str) -> pa.Arr
     except pa.ArrowInvalid:
         numbers = pa.array(pd.to_numeric(array.to_pandas(), errors="coerce").astype("float64"), from_pandas=True)
     way_out = "write a number, or leave the cell empty"
-    if pc.any(pc.match_substring_regex(array, r"^-?\d+,\d+$")).as_py():
-        way_out += '; for decimals after a comma set ingest.decimal = ","'
+    if pc.any(pc.match_substring_regex(array, r"^-?\d+[.,][\d.,]+$")).as_py():
+        way_out += ', without separators of thousands; for decimals after a comma set ingest.decimal = ","'
     chunk.refuse(column, pc.and_(pc.is_null(numbers), pc.is_valid(array)), "{} is not a number", way_out)
     return numbers
 

@@ -6,6 +6,7 @@ into the columns of the canonical tables.
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -134,6 +135,7 @@ def _reader_of(file: Path, form: TableFormat, block_column: str | None) -> _Read
         return _read_parquet
     if suffix in (".csv", ".tsv") or form.delimiter:
         return partial(_read_text, block_column=block_column)
+    next(read_utf8(file, form.encoding), None)  # What is no text at all is called by its name.
     way_out = f"use one of {', '.join(SUFFIXES)} as the suffix, or name ingest.delimiter"
     raise DataError.at("unknown format", way_out, file=file)
 
@@ -142,6 +144,8 @@ def _read_text(
     file: Path, columns: list[str], form: TableFormat, faults: MalformedLines | None, block_column: str | None
 ) -> Iterator[Chunk]:
     def pick(present: Sequence[str], hint: str) -> Sequence[str]:
+        if len(present) == 1 and not hint:
+            hint = ", no more; if lines stand above the header, remove them"
         _require(file, columns, present, hint)
         return columns
 
@@ -253,7 +257,7 @@ def _require(file: Path, columns: Iterable[str], present: Iterable[str], hint: s
 
 
 def _folded(name: str) -> str:
-    return " ".join(name.split()).casefold()
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
 def _parse(line: bytes, counts: Counter[str], keys: Sequence[bytes]) -> dict[str, Any]:
@@ -263,12 +267,12 @@ def _parse(line: bytes, counts: Counter[str], keys: Sequence[bytes]) -> dict[str
     """
     try:
         parsed = _loads(line)
-    except orjson.JSONDecodeError as error:
+    except ValueError as error:
         # Python's own parser takes NaN, which is how it writes what is missing.
         try:
             parsed = json.loads(line)
         except (ValueError, RecursionError):
-            raise ValueError(f"not JSON: {error}") from error
+            raise ValueError(f"not JSON: {str(error).partition(';')[0]}") from error
         if _UNTRUE.search(line.decode("utf-8", "replace")):
             counts["lines with NaN, which is no JSON, read as missing"] += 1
     if not isinstance(parsed, dict):

@@ -6,6 +6,7 @@ are doubled or escaped, and rows end at line ends outside quotes. A quote that b
 the file is refused with the row where it stands. One that another closes by chance breaks none: that is told.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,8 @@ from rlmrec_core.data.records import (
 )
 
 _SEPARATORS = (",", ";", "\t", "|")
+# What Excel writes to itself on a first line.
+_EXCELS_HINT = re.compile(r'("?)sep=([^\r\n])\1(?:\r\n|\r|\n)', re.IGNORECASE)
 # No text holds it: stands in for a delimiter of more than one byte.
 _UNIT_SEPARATOR = "\x1f"
 
@@ -77,8 +80,6 @@ def read_delimited(file: Path, form: TableFormat, pick: Pick, block_column: str 
     """
     blocks = read_utf8(file, form.encoding)
     first = next(blocks, b"")
-    if b"\r" in first and b"\n" not in first:  # Files of very old programs.
-        first, blocks = first.replace(b"\r", b"\n"), (block.replace(b"\r", b"\n") for block in blocks)
     layout = _layout(file, form, pick, first, block_column)
     reader = _Reader(layout)
     rest = b""
@@ -98,9 +99,8 @@ def read_delimited(file: Path, form: TableFormat, pick: Pick, block_column: str 
 def _layout(file: Path, form: TableFormat, pick: Pick, first: bytes, block_column: str | None) -> _Layout:
     text = first.decode("utf-8", "surrogateescape")
     named, line = None, 1
-    if text[:4].lower() == "sep=" and text[5:6] in ("\r", "\n"):  # Excel's hint to itself.
-        named, line = text[4], 2
-        text = text[5:].removeprefix("\r").removeprefix("\n")
+    if told := _EXCELS_HINT.match(text):
+        named, line, text = told[2], 2, text[told.end() :]
     skipped = len(first) - len(text.encode("utf-8", "surrogateescape"))
     dialect, hint = _dialect(file, form, named, text, pick)
     try:
@@ -111,7 +111,7 @@ def _layout(file: Path, form: TableFormat, pick: Pick, first: bytes, block_colum
     if top is None:
         raise DataError.at("the file holds no rows", "write at least one row, or leave the file out", file=file)
     headed = not form.column_names if form.header is None else form.header
-    names = [*form.column_names] if form.column_names or not headed else [cell.strip() for cell in top.cells]
+    names = [*form.column_names] if form.column_names or not headed else list(map(_plain_name, top.cells))
     if len(names) > len(top.cells):
         problem = f"{len(names)} column names for {len(top.cells)} columns"
         raise DataError.at(problem, "shorten ingest.column_names, or set the delimiter", file=file, row=1)
@@ -120,6 +120,11 @@ def _layout(file: Path, form: TableFormat, pick: Pick, first: bytes, block_colum
     if headed:
         skipped, line = skipped + len(text[: top.end].encode("utf-8", "surrogateescape")), top.next_line
     return _Layout(file, dialect, names, list(picked), block_column, form.rest_in_last_column, skipped, line)
+
+
+def _plain_name(cell: str) -> str:
+    """The name of a column without what cannot be seen around it."""
+    return cell.strip().strip("\ufeff\u200b").strip()
 
 
 def _dialect(file: Path, form: TableFormat, named: str | None, text: str, pick: Pick) -> tuple[Dialect, str]:
@@ -143,7 +148,7 @@ def _dialect(file: Path, form: TableFormat, named: str | None, text: str, pick: 
 
 def _fits(header: str, delimiter: str, pick: Pick) -> bool:
     try:
-        pick([name.strip().strip('"') for name in header.split(delimiter)], "")
+        pick([_plain_name(name).strip('"') for name in header.split(delimiter)], "")
     except DataError:
         return False
     return True
@@ -279,7 +284,8 @@ def _encodes(cell: str) -> bool:
 
 def _quote_refused(file: Path, dialect: Dialect, row: int, error: QuoteError) -> DataError:
     what = "opens here and is never closed" if error.open else "opens here and closes before the cell ends"
-    way_out = f"close it, double the quotes within, or {_unquoted(dialect)}"
+    escaped = "" if dialect.escape else ", or name what stands before them (ingest.escape)"
+    way_out = f"close it, double the quotes within{escaped}, or {_unquoted(dialect)}"
     return DataError.at(f"a quote ({dialect.quote}) {what}", way_out, file=file, row=row, line=error.line)
 
 

@@ -34,11 +34,11 @@ class DataError(ValueError):
         `row` counts data rows from 1: a CSV's header is not one. `line` counts the lines of the file from 1; it is
         shown where it does not follow from the row. `value`: what stands there, where the problem does not quote it.
         """
-        # Names of columns may hold bytes that are no UTF-8.
-        problem, way_out = _encodable(problem), _encodable(way_out)
+        # Names of columns may hold anything: bytes that are no UTF-8, line ends, commands to a terminal.
+        problem, way_out = printable(problem), printable(way_out)
         shown_line = line if row is None or line not in (None, row, row + 1) else None
         parts = (
-            ("", file),
+            ("", None if file is None else printable(str(file))),
             ("row ", row),
             ("column ", None if column is None else repr(column)),
             ("line ", shown_line),
@@ -50,5 +50,10 @@ class DataError(ValueError):
         return error
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def printable(text: str) -> str:
+    """The text on one line, with everything that a terminal would not show as a character written as an escape."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]

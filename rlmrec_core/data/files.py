@@ -7,11 +7,13 @@ file inside are unpacked; tar archives, spreadsheets and other packed things are
 import bz2
 import codecs
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -24,19 +26,31 @@ BLOCK_BYTES = 2 << 20
 _HEAD_BYTES = 512
 _MAGIC = {
     b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PK\x03\x04": "zip",
 }
+_UNPACK, _EXPORT, _FETCH = "unpack it", "export its tables as CSV", "fetch the file itself"
 _FOREIGN = {
     b"PAR1": ("a Parquet file", "name it .parquet"),
     b"\xd0\xcf\x11\xe0": ("an Excel workbook", "save it as CSV"),
-    b"7z\xbc\xaf": ("a 7z archive", "unpack it"),
-    b"Rar!": ("a RAR archive", "unpack it"),
+    b"7z\xbc\xaf": ("a 7z archive", _UNPACK),
+    b"Rar!": ("a RAR archive", _UNPACK),
+    b"\x04\x22\x4d\x18": ("packed with lz4", _UNPACK),
+    b"\x1f\x9d": ("packed with compress", _UNPACK),
     b"PK\x05\x06": ("an empty zip archive", "pack the data anew"),
-    b"SQLite format 3": ("an SQLite database", "export its tables as CSV"),
+    b"SQLite format 3": ("an SQLite database", _EXPORT),
+    b"\x89HDF": ("an HDF5 file", _EXPORT),
+    b"ARROW1": ("an Arrow file", "save it as Parquet"),
+    b"\x93NUMPY": ("a NumPy array", _EXPORT),
+    b"%PDF": ("a PDF document", _EXPORT),
+    b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file by: git lfs pull"),
+    b"<!DOCTYPE": ("a web page", _FETCH),
+    b"<!doctype": ("a web page", _FETCH),
+    b"<html": ("a web page", _FETCH),
+    b"<?xml": ("an XML document", _EXPORT),
 }
+_BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")  # Else it may be text.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -58,22 +72,37 @@ def find_files(folder: Path, wanted: str | Sequence[str]) -> list[Path]:
         return list(dict.fromkeys(file for one in wanted for file in find_files(folder, one)))
     path = folder / Path(wanted).expanduser()
     try:
-        if path.is_dir():
-            raise DataError.at("a folder, not a file", "name the file inside it", file=path)
-        if path.exists():
-            return [path]
-        root = Path(path.anchor) if Path(wanted).expanduser().is_absolute() else folder
-        return sorted(found for found in root.glob(str(path.relative_to(root))) if found.is_file())
+        found = [path] if path.exists() else []
+        if not found:
+            root = Path(path.anchor) if Path(wanted).expanduser().is_absolute() else folder
+            found = sorted(root.glob(str(path.relative_to(root))))
+        files = [one for one in found if one.is_file()]
+        if found and not files:
+            raise _no_file(found[0])
     except (OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, DataError):
             raise
         problem = f"the files cannot be listed: {error}"
         raise DataError.at(problem, "check the name and the permissions", file=path) from error
+    return files
+
+
+def _no_file(path: Path) -> DataError:
+    if path.is_dir():
+        return DataError.at("a folder, not a file", "name the files inside it, such as FOLDER/*.csv", file=path)
+    what = "no regular file" if path.exists() else "a link to nothing"
+    return DataError.at(what, "write the data to a file", file=path)
 
 
 def format_of(file: Path) -> str:
-    """The suffix that says what a file holds, in small letters, without its packing's: `.csv` of `a.CSV.gz`."""
+    """The suffix that says what a file holds, in small letters, without its packing's: `.csv` of `a.CSV.gz`.
+
+    A zip archive that has no other is known by the file inside.
+    """
     suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes == [".zip"]:
+        with explained(file), zipfile.ZipFile(file) as archive:
+            suffixes = [suffix.lower() for suffix in Path(_member(archive, file)).suffixes]
     while len(suffixes) > 1 and suffixes[-1] in PACKINGS:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
@@ -92,7 +121,8 @@ def explained(file: Path) -> Iterator[None]:
     except IsADirectoryError as error:
         raise DataError.at("a folder, not a file", "name the file inside it", file=file) from error
     except EOFError as error:
-        raise DataError.at("the file cannot be read: it ends too early, truncated", way_out, file=file) from error
+        problem = "the file cannot be read: it ends too early, truncated, or holds something else at its end"
+        raise DataError.at(problem, way_out, file=file) from error
     except (pa.ArrowException, OSError, tarfile.TarError, zlib.error, isal_zlib.IsalError, lzma.LZMAError) as error:  # type: ignore[misc]
         raise DataError.at(f"the file cannot be read: {_one_line(error)}", way_out, file=file) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
@@ -109,8 +139,17 @@ def read_utf8(file: Path, encoding: str | None = None) -> Iterator[bytes]:
     """The file's text in UTF-8, unpacked, without a byte order mark, in blocks of about BLOCK_BYTES.
 
     encoding: what it is written in where no byte order mark tells; none takes UTF-8, which is passed on unchecked.
-    Raises DataError on a file that cannot be read or that is no text.
+    Lines may end as on very old machines. Raises DataError on a file that cannot be read or that is no text.
     """
+    blocks = _utf8_blocks(file, encoding)
+    first = next(blocks, b"")
+    old = b"\r" in first and b"\n" not in first
+    for block in chain([first], blocks):
+        if block:
+            yield block.replace(b"\r", b"\n") if old else block
+
+
+def _utf8_blocks(file: Path, encoding: str | None) -> Iterator[bytes]:
     with explained(file), ExitStack() as stack:
         stream = _unpacked(file, stack)
         block = stream.read(BLOCK_BYTES)
@@ -120,13 +159,15 @@ def read_utf8(file: Path, encoding: str | None = None) -> Iterator[bytes]:
         mark = next((mark for mark in _MARKS if block.startswith(mark)), b"")
         encoding = _MARKS[mark] if mark else codecs.lookup(encoding or "utf-8").name
         block = block[len(mark) :]
-        if encoding in ("utf-8", "utf-8-sig"):
-            _refuse_zeros(block, file)
-            while block:
-                yield block
-                block = stream.read(BLOCK_BYTES)
-        else:
+        if encoding not in ("utf-8", "utf-8-sig"):
             yield from _decoded(block, stream, encoding, file)
+            return
+        while block.startswith(codecs.BOM_UTF8):  # Files that were joined, or exported twice.
+            block = block.removeprefix(codecs.BOM_UTF8)
+        _refuse_zeros(block, file)
+        while block:
+            yield block
+            block = stream.read(BLOCK_BYTES)
 
 
 def _decoded(block: bytes, stream: IO[bytes], encoding: str, file: Path) -> Iterator[bytes]:
@@ -148,7 +189,9 @@ def _decoded(block: bytes, stream: IO[bytes], encoding: str, file: Path) -> Iter
 
 def _refuse_zeros(block: bytes, file: Path) -> None:
     """Text in UTF-16 has a zero in every other byte; no other text has that."""
-    head = block[:_HEAD_BYTES]
+    head = block[:_HEAD_BYTES].rstrip(b"\0")
+    if block and not head:
+        raise DataError.at("the file holds zero bytes instead of text", "export it anew", file=file)
     for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         if len(head) >= 4 and zeros.count(0) * 2 > len(zeros):
             way_out = f"save it as UTF-8, or set ingest.encoding to {encoding!r}"
@@ -166,6 +209,8 @@ def _unpacked(file: Path, stack: ExitStack) -> IO[bytes]:
 
 
 def _packing(head: bytes) -> str | None:
+    if _BZIP2.match(head):
+        return "bzip2"
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
@@ -188,7 +233,7 @@ def _unpack(stream: IO[bytes], packing: str, file: Path, stack: ExitStack) -> IO
 
 def _member(archive: zipfile.ZipFile, file: Path) -> str:
     names = [name for name in archive.namelist() if not name.endswith("/") and not _is_litter(name)]
-    if "[Content_Types].xml" in names:
+    if "[Content_Types].xml" in names or names[:1] == ["mimetype"]:
         raise DataError.at("an Excel workbook or another document, not text", "save it as CSV", file=file)
     if len(names) != 1:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

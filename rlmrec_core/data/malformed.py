@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.errors import DataError, printable
 from rlmrec_core.tables import MALFORMED
 
 SAMPLED = 20
@@ -145,7 +145,7 @@ class MalformedLines:
     def table(self) -> pa.Table:
         """The first faults of each file (MALFORMED)."""
         rows = [
-            {"file": file, "text": excerpt(fault.text)}
+            {"file": file, "text": printable(excerpt(fault.text))}
             | {name: getattr(fault, name) for name in ("line", "row", "column", "problem", "way_out")}
             for file, faults in self._sampled.items()
             for fault in faults

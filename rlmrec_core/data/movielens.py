@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from rlmrec_core.data import cells
 from rlmrec_core.data.chunks import Chunk, read_chunks, read_headless_chunks
 from rlmrec_core.data.reader import Catalogue, Reader
+from rlmrec_core.data.times import TimeColumn
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 _TITLE_YEAR = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
@@ -46,7 +47,8 @@ class MovieLensReader(Reader):
         tags = self._tags()
         unrated = set(tags)
         who = [pa.array({pair[side] for pair in tags}, pa.string()) for side in (0, 1)]
-        for chunk in self._chunks("ratings", _RATINGS):
+        times = TimeColumn()
+        for chunk in cells.with_known_times(self._chunks("ratings", _RATINGS), "timestamp", times):
             users, movies = cells.ids(chunk, "userId"), cells.ids(chunk, "movieId")
             self._catalogue.require(chunk, "movieId", movies)
             maybe = pc.and_(pc.is_in(users, value_set=who[0]), pc.is_in(movies, value_set=who[1]))
@@ -55,7 +57,7 @@ class MovieLensReader(Reader):
             tagged = pa.array([tags.get(pair) for pair in pairs], pa.string())
             nothing = pa.nulls(len(chunk), pa.string())
             reviews = pc.replace_with_mask(nothing, maybe, tagged)
-            numbers = [cells.ratings(chunk, "rating"), cells.timestamps(chunk, "timestamp")]
+            numbers = [cells.ratings(chunk, "rating"), cells.timestamps(chunk, "timestamp", times)]
             yield pa.RecordBatch.from_arrays([users, movies, *numbers, reviews, nothing], schema=INTERACTIONS)
         self.counts["tagged movies their user did not rate"] = len(unrated)
 

@@ -13,6 +13,7 @@ from rlmrec_core.config.data import IngestConfig
 from rlmrec_core.data import cells
 from rlmrec_core.data.chunks import Chunk
 from rlmrec_core.data.errors import DataError
+from rlmrec_core.data.files import explained
 from rlmrec_core.data.malformed import MalformedLines
 
 Side = Literal["item", "user"]
@@ -64,14 +65,18 @@ class Reader(ABC):
         if self.config.path is None:
             raise DataError.at(f"reader {self.config.reader!r} needs a folder", "set ingest.path")
         folder = Path(self.config.path).expanduser()
-        if not folder.is_dir():
+        with explained(folder):
+            known = folder.is_dir()
+        if not known:
             raise DataError.at("no such folder", "check ingest.path", file=folder)
         return folder
 
     def file(self, name: str) -> Path:
         """A file that must be there."""
         path = self.folder / name
-        if not path.is_file():
+        with explained(path):
+            known = path.is_file()
+        if not known:
             raise DataError.at("no such file", f"reader {self.config.reader!r} needs it; check ingest.path", file=path)
         return path
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from rlmrec_core.data import cells
 from rlmrec_core.data.chunks import Chunk, parquet_columns, read_chunks
 from rlmrec_core.data.reader import Catalogue, Reader, Side
+from rlmrec_core.data.times import TimeColumn
 from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, PARTS
 
 
@@ -30,8 +31,10 @@ class SplitsReader(Reader):
         for part in PARTS:
             file = self.file(f"{part}.parquet")
             present = _present(file, ("rating", "timestamp", "review"))
-            for chunk in read_chunks([file], ["user", "item", *present]):
-                yield _interaction_batch(chunk, part, present)
+            times, column = TimeColumn(), "timestamp" if "timestamp" in present else None
+            chunks = read_chunks([file], ["user", "item", *present])
+            for chunk in cells.with_known_times(chunks, column, times):
+                yield _interaction_batch(chunk, part, present, times)
 
     def items(self) -> Iterator[pa.RecordBatch]:
         file = self._items_file()
@@ -74,13 +77,13 @@ def _present(file: Path, columns: Sequence[str]) -> list[str]:
     return [column for column in columns if column in names]
 
 
-def _interaction_batch(chunk: Chunk, part: str, present: Sequence[str]) -> pa.RecordBatch:
+def _interaction_batch(chunk: Chunk, part: str, present: Sequence[str], times: TimeColumn) -> pa.RecordBatch:
     found = {name: name if name in present else None for name in ("rating", "timestamp", "review")}
     arrays = [
         cells.ids(chunk, "user"),
         cells.ids(chunk, "item"),
         cells.ratings(chunk, found["rating"]),
-        cells.timestamps(chunk, found["timestamp"]),
+        cells.timestamps(chunk, found["timestamp"], times),
         cells.texts(chunk, found["review"]),
         pa.repeat(pa.scalar(part, pa.string()), len(chunk)),
     ]

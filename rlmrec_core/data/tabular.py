@@ -50,7 +50,8 @@ class TabularReader(Reader):
         times = TimeColumn(config.timestamp_format)
         n_rows = 0
         self.malformed.start(str(file))
-        for chunk in read_chunks([file], named, config, self.malformed, config.block_column):
+        chunks = read_chunks([file], named, config, self.malformed, config.block_column)
+        for chunk in cells.with_known_times(chunks, config.columns.timestamp, times):
             batch = self._interaction_batch(chunk, times, known, seen)
             n_rows += int(chunk.usable.sum())
             yield batch

@@ -1,11 +1,11 @@
 """Times in the forms in which people write them: one form for a whole column.
 
-The first cells that hold anything decide the form, unless it is named; whatever comes after them is read in that form
-or refused. So a column never means two things.
+The form is that of most of the first thousand cells that hold anything, unless it is named; whatever does not fit it is
+refused. So a column never means two things.
 """
 
 import time
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,14 @@ _NAMES = {
 # Units in a second, and below what the numbers of a unit stay: seconds until the year 5138; for others the same.
 _UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _SECONDS_BELOW = 1e11
-_YEARS = (1900, 2100)
-_EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
+# Where a column of seconds lies beyond this, 1973, numbers below it are something else: dates, years, days.
+_SURELY_SECONDS = 1e8
+_EARLIEST = np.datetime64("1995")
+"""Nobody's shop or site is older: earlier times are counted from another day, or in another unit."""
+_DOUBTFUL = (
+    ((1900, 2100), "years, not seconds since 1970", "year"),
+    ((20_000, 80_000), "Excel's numbers of days", "excel"),  # 1954 to 2119
+)
 _EXCEL_EPOCH_DAYS = 25_569
 _DAY_SECONDS = 86_400
 _FIRST_DAY, _LAST_DAY = 19_000_101, 21_001_231
@@ -47,55 +53,80 @@ class TimeColumn:
 
     def __init__(self, form: str | None = None) -> None:
         self.form = form
-        self._named = form is not None
-        self._counts: Counter[str] = Counter()
+        self._named, self._doubted = form is not None, False
+        self._least = 0.0
+        self._n = self._n_future = 0
+        self._latest = np.datetime64(0, "us")
         self._now = np.datetime64(int(time.time()) + _DAY_SECONDS, "s")
+
+    def recognise(self, column: str, found: Sequence[tuple[Chunk, pa.Array]]) -> None:
+        """Decide the form by these cells, which are text.
+
+        Raises DataError where it cannot be told without a setting.
+        """
+        cells = pa.chunked_array([cells for _, cells in found], pa.string()).combine_chunks().drop_null()
+        if not len(cells):
+            return
+        numbers = _numbers(cells)
+        try:
+            form = _recognised(cells, numbers)
+        except _Doubt as doubt:
+            chunk, position = next(
+                (chunk, at) for chunk, those in found if (at := pc.index(those, doubt.cell).as_py()) >= 0
+            )
+            raise chunk.error(column, position, doubt.problem, doubt.way_out) from None
+        self.form, self._doubted = form or "iso", form is None
+        size = pc.abs(numbers.cast(pa.float64(), safe=False)).drop_null().to_numpy()
+        # Zero often stands for none.
+        if form == "seconds" and len(size := size[size > 0]) and np.median(size) >= _SURELY_SECONDS:
+            self._least = _SURELY_SECONDS
 
     def read(self, chunk: Chunk, column: str, cells: pa.Array) -> pa.Array:
         """Times in UTC of cells that are text, null where they are. Cells that are no times make their rows unusable.
 
         Raises DataError where the column's form cannot be told without a setting.
         """
-        valid = cells.is_valid()
-        if not pc.any(valid).as_py():
-            return pa.nulls(len(cells), MICROSECONDS)
-        numbers = _numbers(cells)
         if self.form is None:
-            self.form = _recognised(chunk, column, cells, numbers)
-        form = self.form or "iso"
-        times = _parsed(cells, numbers, form, self._named)
-        bad = pc.and_(pc.is_null(times), valid)
-        what = _NAMES.get(form, f"a time in the form {form!r}")
-        if self.form:
-            model = "as ingest.timestamp_format says" if self._named else "as the others are"
-            problem = f"{{}} is not {what}, {model}"
-            way_out = f"write it as {what}, or name another ingest.timestamp_format"
-        else:
+            self.recognise(column, [(chunk, cells)])
+        if self.form is None:
+            return pa.nulls(len(cells), MICROSECONDS)
+        times = _parsed(cells, _numbers(cells), self.form, self._named, self._least)
+        bad = pc.and_(pc.is_null(times), cells.is_valid())
+        if self._doubted:
             problem, way_out = "{} is not a time", _WAY_OUT
+        else:
+            what = _NAMES.get(self.form, f"a time in the form {self.form!r}")
+            problem = f"{{}} is not {what}, {'as ingest.timestamp_format says' if self._named else 'as the others are'}"
+            way_out = f"write it as {what}, or name another ingest.timestamp_format"
         chunk.refuse(column, bad, problem, way_out)
-        self._count(times)
-        return times
+        return self.keep(times)
 
     def keep(self, times: pa.Array) -> pa.Array:
         """Times that the file holds as such."""
-        self._count(times)
+        values = times.drop_null().to_numpy()
+        self._n += len(values)
+        self._n_future += int((values > self._now).sum())
+        self._latest = max(self._latest, values.max(initial=self._latest))
         return times
 
     def warnings(self, file: Path, column: str) -> list[str]:
         """What is strange about the times of a file that was read to its end."""
-        n, found = self._counts["times"], []
-        if n and self._counts["in 1970"] == n:
-            found.append(f"{file}, column {column!r}: all times lie in 1970; check ingest.timestamp_format")
-        if future := self._counts["in the future"]:
-            found.append(f"{file}, column {column!r}: {future:,} of {n:,} times lie in the future; check their form")
-        return found
+        told = []
+        if self._n and self._latest < _EARLIEST:
+            year = self._latest.astype("M8[Y]")
+            when = "in 1970" if str(year) == "1970" else f"before {_EARLIEST}, the latest in {year}"
+            told.append(f"all times lie {when}; check ingest.timestamp_format")
+        if self._n_future:
+            told.append(f"{self._n_future:,} of {self._n:,} times lie in the future; check their form")
+        return [f"{file}, column {column!r}: {what}" for what in told]
 
-    def _count(self, times: pa.Array) -> None:
-        values = times.drop_null().to_numpy()
-        self._counts["times"] += len(values)
-        self._counts["in the future"] += int((values > self._now).sum())
-        if self._counts["in 1970"] + len(values) == self._counts["times"]:
-            self._counts["in 1970"] += int((values.astype("datetime64[Y]") == np.datetime64("1970", "Y")).sum())
+
+class _Doubt(Exception):
+    """The form of a column cannot be told; `cell` is one of those that leave it open."""
+
+    def __init__(self, cell: str, problem: str, way_out: str) -> None:
+        super().__init__(problem)
+        self.cell, self.problem, self.way_out = cell, f"{cell!r} {problem}", way_out
 
 
 def _numbers(cells: pa.Array) -> pa.Array:
@@ -108,48 +139,40 @@ def _numbers(cells: pa.Array) -> pa.Array:
     return pa.array(pd.to_numeric(cells.to_pandas(), errors="coerce").astype("float64"), from_pandas=True)
 
 
-def _recognised(chunk: Chunk, column: str, cells: pa.Array, numbers: pa.Array) -> str | None:
-    """The form of most cells; None where none is known. Raises DataError where only a person can tell."""
-    values = numbers.drop_null().to_numpy()
-    if 2 * len(values) >= len(cells) - cells.null_count:
-        telling = values[values != 0]
-        return _form_of_numbers(chunk, column, cells, numbers, telling) if len(telling) else None
-    texts = cells.filter(pc.and_(cells.is_valid(), pc.is_null(numbers)))
+def _recognised(cells: pa.Array, numbers: pa.Array) -> str | None:
+    """The form of most cells; None where none is known. Raises _Doubt where only a person can tell."""
+    if 2 * (len(numbers) - numbers.null_count) >= len(cells):
+        return _form_of_numbers(cells.filter(numbers.is_valid()), numbers.drop_null().to_numpy())
+    texts = cells.filter(numbers.is_null())
     if pc.sum(pc.is_valid(_iso(texts))).as_py() * 2 >= len(texts):
         return "iso"
-    dated = pc.match_substring_regex(texts, _DATE_PARTS)
-    if pc.sum(dated).as_py() * 2 > len(texts):
-        position = pc.index(pc.match_substring_regex(cells, _DATE_PARTS), True).as_py()
-        problem = f"{cells[position].as_py()!r} does not say whether the day or the month comes first"
-        way_out = "set ingest.timestamp_format to day-first or month-first"
-        raise chunk.error(column, position, problem, way_out)
+    dated = texts.filter(pc.match_substring_regex(texts, _DATE_PARTS))
+    if 2 * len(dated) > len(texts):
+        problem = "does not say whether the day or the month comes first"
+        raise _Doubt(dated[0].as_py(), problem, "set ingest.timestamp_format to day-first or month-first")
     return None
 
 
-def _form_of_numbers(
-    chunk: Chunk, column: str, cells: pa.Array, numbers: pa.Array, values: npt.NDArray[Any]
-) -> str | None:
-    if np.mean(~np.isnat(_compact_dates(values))) > 0.9:
+def _form_of_numbers(cells: pa.Array, values: npt.NDArray[Any]) -> str | None:
+    telling = values[values != 0]
+    if not len(telling):
+        return "seconds"
+    if np.mean(~np.isnat(_compact_dates(telling))) > 0.9:
         return "yyyymmdd"
-    years = (values >= _YEARS[0]) & (values <= _YEARS[1])
-    days = (values >= _EXCEL_DAYS[0]) & (values < _EXCEL_DAYS[1])
     # Of a few that are something else the form does not hang.
-    if np.mean(years) > 0.9:
-        position = pc.index(numbers, values[years][0]).as_py()
-        problem = f"{cells[position].as_py()!r} and the others seem to be years, not seconds since 1970"
-        raise chunk.error(column, position, problem, "set ingest.timestamp_format to year, or to seconds")
-    if np.mean(days) > 0.9:
-        position = pc.index(numbers, values[days][0]).as_py()
-        problem = f"{cells[position].as_py()!r} and the others seem to be Excel's numbers of days"
-        raise chunk.error(column, position, problem, "set ingest.timestamp_format to excel, or to seconds")
+    for (low, high), what, form in _DOUBTFUL:
+        inside = (values >= low) & (values <= high)
+        if inside.sum() > 0.9 * len(telling):
+            way_out = f"set ingest.timestamp_format to {form}, or to seconds"
+            raise _Doubt(cells[int(inside.argmax())].as_py(), f"and the others seem to be {what}", way_out)
     limits = [_SECONDS_BELOW * unit for unit in _UNITS.values()]
-    units = np.digitize(np.abs(values.astype("float64")), limits)
+    units = np.digitize(np.abs(telling.astype("float64")), limits)
     return [*_UNITS, None][int(np.bincount(units).argmax())]
 
 
-def _parsed(cells: pa.Array, numbers: pa.Array, form: str, named: bool) -> pa.Array:
+def _parsed(cells: pa.Array, numbers: pa.Array, form: str, named: bool, least: float = 0.0) -> pa.Array:
     if form in _UNITS:
-        return _epoch(numbers, _UNITS[form], named)
+        return _epoch(numbers, _UNITS[form], named, least)
     if form == "iso":
         # A bare number in a column of dates is none, but for YYYYMMDD.
         short = pc.and_(numbers.is_valid(), pc.not_equal(pc.utf8_length(cells), 8))
@@ -172,13 +195,17 @@ def _parsed(cells: pa.Array, numbers: pa.Array, form: str, named: bool) -> pa.Ar
     return parsed_times(cells, form)
 
 
-def _epoch(numbers: pa.Array, unit: int, named: bool) -> pa.Array:
-    """Times of numbers of which `unit` make a second; null where a number must be of another unit."""
+def _epoch(numbers: pa.Array, unit: int, named: bool, least: float = 0.0) -> pa.Array:
+    """Times of numbers of which `unit` make a second; null where a number must be of another unit.
+
+    least: what a number of seconds must be at least.
+    """
     size = pc.abs(numbers.cast(pa.float64(), safe=False))
     # No bigger than the year 5138, and no numbers of a larger unit: 0 often stands for none.
     fits = pc.less(size, _SECONDS_BELOW * unit)
-    if unit > 1 and not named:
-        fits = pc.and_(fits, pc.or_(pc.greater_equal(size, _SECONDS_BELOW * unit / 10_000), pc.equal(size, 0)))
+    if not named:
+        least = _SECONDS_BELOW * unit / 10_000 if unit > 1 else least
+        fits = pc.and_(fits, pc.or_(pc.greater_equal(size, least), pc.equal(size, 0)))
     usable = pc.if_else(pc.fill_null(fits, False), numbers, pa.scalar(None, numbers.type))
     if pa.types.is_integer(usable.type):
         whole = pc.multiply(usable, 10**6 // unit) if unit <= 10**6 else pc.divide(usable, unit // 10**6)

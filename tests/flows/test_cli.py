@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.artifacts import collectable
-from flows.cli import app
+from flows.cli import app, metrics_table
 from flows.cli import settings as read_settings
 from storage import ArtifactRef, ArtifactStore, artifact_key
 
@@ -134,6 +134,12 @@ def put(store: ArtifactStore, stage: str, version: int, inputs: dict[str, str]) 
     with store.writer(stage, key, version=version, config={}, inputs=inputs) as out:
         out.table("numbers", pa.table({"n": [version]}))
     return ArtifactRef(stage, key, store.url)
+
+
+def test_a_run_without_anything_to_measure_says_so():
+    assert "nothing was measured" in str(metrics_table([]))
+    row = {"part": "validation", "label": "lightgcn base", "settings": "", "metric": "recall", "k": 20, "value": 0.5}
+    assert metrics_table([row]).columns[0].header == "validation"
 
 
 def test_artifacts_are_listed_and_shown_with_their_lineage(lineage):

@@ -1,14 +1,8 @@
 """Tables in every dialect that the settings offer: read as they were written, or refused with the place."""
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
-import os
-import tarfile
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,31 +17,8 @@ from hypothesis import strategies as st
 
 from rlmrec_core.config import IngestConfig
 from rlmrec_core.data import DataError, check, delimited, ingest
+from tests.rlmrec_core.data.small import COLUMNS, GOOD, NAMES, config, refusal, rows
 from tests.rlmrec_core.data.worlds import drain
-
-COLUMNS = {"user_id": "user", "item_id": "item", "review": "text"}
-NAMES = ["user", "item", "text"]
-
-
-def config(folder: Path, content: bytes | None = None, name: str = "interactions.csv", **more: Any) -> IngestConfig:
-    if content is not None:
-        (folder / name).write_bytes(content)
-    more = {"columns": COLUMNS, "interactions_file": name, "items_file": ()} | more
-    return IngestConfig(reader="tabular", path=str(folder), **more)
-
-
-def rows(chosen: IngestConfig) -> list[tuple[Any, ...]]:
-    table = drain(ingest(chosen).tables)["interactions"]
-    return list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id", "review")), strict=True))
-
-
-def refusal(chosen: IngestConfig) -> str:
-    with pytest.raises(DataError) as caught:
-        rows(chosen)
-    return str(caught.value)
-
-
-GOOD = [("u1", "i1", "a"), ("u2", "i2", "b")]
 
 
 @pytest.mark.parametrize(
@@ -218,79 +189,6 @@ def test_json_lines_as_programs_write_them(tmp_path: Path) -> None:
     assert rows(chosen) == [("u1", "i1", None), ("u2", "i2", None)]
     counts = {row["name"]: row["value"] for row in check(chosen).report.to_pylist()}
     assert counts["lines with NaN, which is no JSON, read as missing"] == 1
-
-
-def packed(data: bytes, kind: str) -> bytes:
-    out = io.BytesIO()
-    if kind == "zip":
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("inside.csv", data)
-        return out.getvalue()
-    if kind == "zst":
-        return pa.compress(data, codec="zstd", asbytes=True)
-    return {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind](data)
-
-
-@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst", "zip"])
-def test_packed_files(tmp_path: Path, kind: str) -> None:
-    data = b"user,item,text\nu1,i1,a\nu2,i2,b\n"
-    assert rows(config(tmp_path, packed(data, kind), f"interactions.csv.{kind}")) == GOOD
-    assert rows(config(tmp_path, packed(data, kind), "interactions.csv")) == GOOD
-    assert "cannot be read" in refusal(config(tmp_path, packed(data * 99, kind)[:-9], f"interactions.csv.{kind}"))
-
-
-def test_what_is_no_text_is_named(tmp_path: Path) -> None:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("a.csv"), io.BytesIO())
-    assert "a tar archive, not text; unpack it" in refusal(config(tmp_path, out.getvalue()))
-    assert "a tar archive" in refusal(config(tmp_path, gzip.compress(out.getvalue())))
-    several = io.BytesIO()
-    with zipfile.ZipFile(several, "w") as archive:
-        archive.writestr("a.csv", "x")
-        archive.writestr("b.csv", "x")
-    assert "holds 2 files (a.csv, b.csv), not one" in refusal(config(tmp_path, several.getvalue()))
-    with zipfile.ZipFile(several, "w") as archive:
-        archive.writestr("[Content_Types].xml", "x")
-    assert "an Excel workbook" in refusal(config(tmp_path, several.getvalue()))
-    assert "a Parquet file, not text" in refusal(config(tmp_path, b"PAR1xxxx"))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str) -> None:
-    data = "user,item,text\nü1,i1,ä\n".encode(encoding)
-    assert rows(config(tmp_path, data)) == [("ü1", "i1", "ä")]
-    assert rows(config(tmp_path, data, encoding="cp1252")) == [("ü1", "i1", "ä")]
-
-
-def test_encodings_are_named_or_asked_for(tmp_path: Path) -> None:
-    table = "user,item,text\nu1,i1,ä\n"
-    bare = config(tmp_path, table.encode("utf-16-le"))
-    assert "seems to be UTF-16, not UTF-8; save it as UTF-8, or set ingest.encoding to 'utf-16-le'" in refusal(bare)
-    assert rows(bare.model_copy(update={"encoding": "utf-16-le"})) == [("u1", "i1", "ä")]
-    latin = config(tmp_path, table.encode("cp1252"))
-    assert 'row 1, column \'text\': the text is not UTF-8; save the file as UTF-8, or name its encoding, such as "cp1252"' in refusal(latin)  # fmt: skip  # noqa: E501
-    assert rows(latin.model_copy(update={"encoding": "cp1252"})) == [("u1", "i1", "ä")]
-    assert "the text is not ascii somewhere after line 1" in refusal(latin.model_copy(update={"encoding": "ascii"}))
-    with pytest.raises(ValueError, match="'klingon' is no encoding of text"):
-        config(tmp_path, encoding="klingon")
-
-
-def test_names_that_look_like_patterns(tmp_path: Path) -> None:
-    data = b"user,item,text\nu1,i1,a\nu2,i2,b\n"
-    assert rows(config(tmp_path, data, "orders [final].csv")) == GOOD
-    assert rows(config(tmp_path, interactions_file=str(tmp_path / "orders [final].csv"))) == GOOD
-    assert rows(config(tmp_path, data, "b.csv", interactions_file=("b.csv", "orders*"))) == GOOD * 2
-    assert rows(config(tmp_path, interactions_file=str(tmp_path / "b*.csv"))) == GOOD
-    (tmp_path / "folder.csv").mkdir()
-    assert "a folder, not a file" in refusal(config(tmp_path, interactions_file="folder.csv"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    chosen = config(tmp_path, b"user,item,text\nu1,i1,a\n")
-    (tmp_path / "interactions.csv").chmod(0)
-    assert "no permission to read it; change the file's permissions" in refusal(chosen)
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,8 @@ def test_forms_that_only_a_person_can_tell(tmp_path: Path, values: list[str], me
     [
         (["1580472000"] * 3, "2020-01-31", "'2020-01-31' is not seconds since 1970, as the others are"),
         (["1580472000"] * 3, "1580472000000", "'1580472000000' is not seconds since 1970"),
+        (["1580472000"] * 3, "20200131", "'20200131' is not seconds since 1970"),
+        (["1580472000"] * 3, "2020", "'2020' is not seconds since 1970"),
         (["1580472000000"] * 3, "1580472000", "'1580472000' is not milliseconds since 1970"),
         (["20200131"] * 3, "20200230", "'20200230' is not a date as YYYYMMDD"),
         (["2020-01-31"] * 3, "1580472000", "'1580472000' is not ISO 8601"),
@@ -101,12 +104,22 @@ def test_a_column_means_one_thing_however_long_it_is(tmp_path: Path, values: lis
     assert fault["problem"].startswith(problem) and checked.usable
 
 
+def test_a_few_odd_cells_at_the_beginning_decide_nothing(tmp_path: Path) -> None:
+    values = ["5", *[""] * 30, "2020-01-31", *["1580472000000"] * 30]
+    with mock.patch("rlmrec_core.data.files.BLOCK_BYTES", 40):
+        checked = check(config(tmp_path, values))
+    assert [(fault["row"], fault["text"]) for fault in checked.faults.to_pylist()] == [(1, "5"), (32, "2020-01-31")]
+
+
 def test_the_zero_that_stands_for_none_decides_nothing(tmp_path: Path) -> None:
     assert times(tmp_path, ["0", "1580472000000", "0"]) == [datetime(1970, 1, 1), NOON, datetime(1970, 1, 1)]
 
 
 def test_strange_times_are_told(tmp_path: Path) -> None:
     assert "all times lie in 1970; check ingest.timestamp_format" in check(config(tmp_path, ["5", "7"])).warnings[0]
+    assert (
+        "all times lie before 1995, the latest in 1974" in check(config(tmp_path, ["132223104000000000"])).warnings[0]
+    )
     later = (datetime.now(UTC) + timedelta(days=300)).strftime("%Y-%m-%d")
     assert "1 of 2 times lie in the future" in check(config(tmp_path, [later, "2020-01-31"])).warnings[0]
     assert check(config(tmp_path, ["2020-01-31", "1999-01-31"])).warnings == []
