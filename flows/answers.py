@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.services import settle
-from flows.terminal import plain
+from flows.terminal import StoreOption, plain
 from rlmrec_core.config.export import ExportConfig
 from storage import ArtifactStore, StoreConfig
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False, soft_wrap=True)
 
-StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
 NameOption = Annotated[str | None, typer.Option(help="Name of the data set; default: the only one in the store")]
 LengthOption = Annotated[int, typer.Option("--k", min=1, max=1000, help="Length of the list")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]

@@ -8,13 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from flows.terminal import StoreOption
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError, leftovers, sweep
 from tasks.datasets import latest_keys, names
 
 app = typer.Typer(help="Look at the artifacts, check them, and remove old ones.", no_args_is_help=True)
 console = Console(highlight=False)
-
-StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
 
 
 @app.command("list")

@@ -21,6 +21,7 @@ from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
 from flows.services import absolute, settle
+from flows.terminal import StoreOption
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
 from storage import ArtifactStore, StoreConfig
 
@@ -46,7 +47,12 @@ app.command()(similar)
 app.command()(export)
 console = Console(highlight=False, soft_wrap=True)
 
-StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
+ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)]
+DatasetOption = Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")]
+DataOption = Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
+]
 
 
 @app.command()
@@ -68,13 +74,11 @@ def up(store: StoreOption = "artifacts") -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)] = None,
+    config: ConfigOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
     store: StoreOption = "artifacts",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
-    ] = None,
+    set_: SetOption = None,
     force: Annotated[bool, typer.Option(help="Compute every stage anew")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
 ) -> None:
@@ -91,13 +95,11 @@ def run(
 
 @app.command()
 def plan(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)] = None,
+    config: ConfigOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
     store: StoreOption = "artifacts",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
-    ] = None,
+    set_: SetOption = None,
 ) -> None:
     """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model."""
     chosen = settings(config, dataset, data, set_ or [])
@@ -116,12 +118,10 @@ def plan(
 
 @app.command()
 def check(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
-    ] = None,
+    config: ConfigOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    set_: SetOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")] = False,
 ) -> None:
     """Show everything that is wrong with the raw data at once; exit status 1 if a run would not take it."""
