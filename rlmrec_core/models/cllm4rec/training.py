@@ -3,9 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.cllm4rec.documents import Documents, Texts
 from rlmrec_core.models.cllm4rec.embedded import embedded_trunk
 from rlmrec_core.models.cllm4rec.model import CLLM4Rec, StepLosses
-from rlmrec_core.models.cllm4rec.packing import Document, Tokens
+from rlmrec_core.models.cllm4rec.packing import Document
+from rlmrec_core.models.cllm4rec.schedule import Batches, Epoch, Phase, schedule
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.trunk import Trunk, UnusableTrunk, digest_of, load_trunk
 from rlmrec_core.models.family import EpochRecord, FitResult, TrainingDiverged
@@ -29,40 +29,6 @@ from rlmrec_core.vectors import SemanticEmbeddings
 
 VALIDATION_K = 20
 _MOST_POSITIONS = 1024
-_FIXED_EPOCHS = 10
-
-Phase = Literal["trunk", "content", "alternate", "finetune"]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch of the schedule. texts: whether the texts are read in it, too."""
-
-    number: int
-    phase: Phase
-    texts: bool
-
-
-def schedule(settings: CLLM4RecRun, *, has_texts: bool, has_validation: bool = True) -> list[Epoch]:
-    """Every epoch there is at most, in order."""
-    learns_trunk = settings.model is None and settings.trunk != "random"
-    ablation = settings.ablation
-    texts = has_texts and ablation not in ("no_content", "finetune_only")
-    pretrains = ablation != "finetune_only"
-    phases: list[tuple[Phase, int]] = [
-        ("trunk", settings.trunk_epochs if learns_trunk else 0),
-        ("content", settings.warmup_epochs if texts else 0),
-        ("alternate", settings.pretrain_epochs if pretrains else 0),
-        # Without a validation part nothing tells when to stop.
-        ("finetune", settings.finetune_epochs if has_validation else min(settings.finetune_epochs, _FIXED_EPOCHS)),
-    ]
-    found: list[Epoch] = []
-    for phase, n_epochs in phases:
-        for turn in range(n_epochs):
-            due = turn % settings.content_every == settings.content_every - 1
-            reads = texts and (phase == "content" or due)
-            found.append(Epoch(len(found), phase, reads))
-    return found
 
 
 def fit(
@@ -197,12 +163,13 @@ class Trainer:
         with torch.random.fork_rng(devices=devices):
             rng = np.random.default_rng([self.settings.seed, epoch.number])
             torch.manual_seed(int(rng.integers(1 << 31)))
+            batches = Batches(self.documents, self.settings, rng)
             if epoch.phase in ("trunk", "alternate"):
-                losses |= self._pass("collaborative", self._interactions(rng), "interactions")
+                losses |= self._pass("collaborative", batches.interactions(), "interactions")
             if epoch.phase in ("trunk", "finetune"):
-                losses |= self._pass("collaborative", self._recommendations(rng), "recommendation")
+                losses |= self._pass("collaborative", batches.recommendations(), "recommendation")
             if epoch.texts:
-                losses |= self._pass("content", self._contents(rng), "texts")
+                losses |= self._pass("content", batches.contents(), "texts")
         _check_finite(losses, epoch, self.settings)
         return losses
 
@@ -237,49 +204,6 @@ class Trainer:
             parameters = [getattr(self.model, side), *(one for one in self.trunk.parameters() if one.requires_grad)]
             self.optimizers[side] = torch.optim.Adam(parameters, rate, fused=True)
         return self.optimizers[side]
-
-    def _interactions(self, rng: np.random.Generator) -> Iterator[list[Document]]:
-        """Each user's train items in random order, or by id."""
-        first = self.settings.protocol == "paper"
-        for users in self._users(rng):
-            read = [self.documents.interactions(user, self._ordered(user, rng), first=first) for user in users]
-            if batch := [one for one in read if len(one.targets)]:
-                yield batch
-
-    def _recommendations(self, rng: np.random.Generator) -> Iterator[list[Document]]:
-        """Each user's history with a share held out, which is to be predicted."""
-        for users in self._users(rng):
-            yield [self._masked(user, rng) for user in users]
-
-    def _masked(self, user: int, rng: np.random.Generator) -> Document:
-        history = self.documents.history(user)
-        n_held_out = max(1, int(self.settings.holdout_ratio * len(history)))
-        order = rng.permutation(len(history))
-        held_out, kept = history[np.sort(order[:n_held_out])], history[order[n_held_out:]]
-        if self._fixed_order:
-            kept = np.sort(kept)
-        targets = held_out if self.settings.protocol == "paper" else history
-        return self.documents.recommendation(user, kept, targets)
-
-    def _contents(self, rng: np.random.Generator) -> Iterator[list[Document]]:
-        content = self.documents.content
-        order = rng.permutation(len(content))
-        for start in range(0, len(order), self.settings.batch_size):
-            yield [content[place] for place in order[start : start + self.settings.batch_size]]
-
-    def _users(self, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Users with train items, in random batches."""
-        order = rng.permutation(self.documents.users_in_train)
-        for start in range(0, len(order), self.settings.batch_size):
-            yield order[start : start + self.settings.batch_size].tolist()
-
-    def _ordered(self, user: int, rng: np.random.Generator) -> Tokens:
-        history = self.documents.history(user)
-        return history if self._fixed_order else rng.permutation(history)
-
-    @property
-    def _fixed_order(self) -> bool:
-        return self.settings.ablation == "fixed_order" or self.settings.protocol == "code"
 
     def validate(self, epoch: Epoch) -> dict[str, float]:
         """Recall@20 and NDCG@20 on the validation part; keeps the weights if they are the best so far.

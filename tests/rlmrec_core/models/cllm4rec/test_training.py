@@ -9,8 +9,9 @@ from rlmrec_core.config import EvaluateConfig
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models.cllm4rec.documents import Texts
 from rlmrec_core.models.cllm4rec.model import semantic_start
+from rlmrec_core.models.cllm4rec.schedule import schedule
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
-from rlmrec_core.models.cllm4rec.training import Trainer, fit, load, schedule
+from rlmrec_core.models.cllm4rec.training import Trainer, fit, load
 from rlmrec_core.models.cllm4rec.trunk import UnusableTrunk
 from rlmrec_core.models.family import TrainingDiverged
 from rlmrec_core.ranking import evaluate
