@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm fuzz-llm bench-cllm4rec clean
+.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm bench-serve fuzz-llm bench-cllm4rec clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -52,6 +52,9 @@ bench-cllm4rec: .venv/installed-dev  ## Time CLLM4Rec's steps against the same s
 
 bench-llm: .venv/installed-dev  ## Measure the model client against a server of its own: throughput and memory
 	$(BIN)/python -m tests.benchmarks.llm $(ARGS)
+
+bench-serve: .venv/installed-dev  ## Load the HTTP service, beside the same products by Faiss
+	$(BIN)/python -m tests.benchmarks.serve $(ARGS)
 
 fuzz-llm: .venv/installed-dev  ## Throw a million malformed bodies at the model client
 	$(BIN)/python -m tests.benchmarks.fuzz_llm $(ARGS)

@@ -1,4 +1,4 @@
-"""`rlmrec recommend`, `similar` and `export`: what a data set's last run gives to people and to other systems."""
+"""What a data set's last run gives to people and to other systems: `rlmrec recommend`, `similar`, `export`, `serve`."""
 
 import json
 from collections.abc import Sequence
@@ -78,6 +78,21 @@ def export(
 
     for place, held in export_task.fn(config, StoreConfig(url=store), name).items():
         console.print(f"{place}: {held}", markup=False)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; other than loopback needs $RLMREC_SERVE_TOKEN")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks for newer results")] = 5.0,
+    store: StoreOption = "artifacts",
+    name: NameOption = None,
+) -> None:
+    """Answer over HTTP: /users/ID, /items/ID/similar, POST /recommend, /health, /metrics, /openapi.json."""
+    from flows.serve import run
+
+    run(StoreConfig(url=store), name, host, port, every)
 
 
 def _open(store: str, name: str | None) -> "Results":

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from flows.answers import export, recommend, similar
+from flows.answers import export, recommend, serve, similar
 from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
@@ -45,6 +45,7 @@ app.command()(download)
 app.command()(recommend)
 app.command()(similar)
 app.command()(export)
+app.command()(serve)
 console = Console(highlight=False, soft_wrap=True)
 
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)]

@@ -57,6 +57,11 @@ class Results:
         Raises tasks.datasets.UnknownDataSet if None could mean several, StoreError if there are no lists yet.
         """
         name = datasets.chosen(artifacts, name)
+        return cls.of(artifacts, name, cls.newest(artifacts, name))
+
+    @staticmethod
+    def newest(artifacts: ArtifactStore, name: str) -> ArtifactRef:
+        """The lists that the data set's last run made or found. Raises StoreError if there are none."""
         keys = datasets.latest_keys(artifacts, name).get("recommend")
         if not keys:
             known = ", ".join(datasets.names(artifacts)) or "none"
@@ -64,7 +69,7 @@ class Results:
                 f"{artifacts.url} has no recommendations for the data set {name!r} (there are: {known}): run the full "
                 "pipeline first"
             )
-        return cls.of(artifacts, name, ArtifactRef("recommend", keys[0], artifacts.url))
+        return ArtifactRef("recommend", keys[0], artifacts.url)
 
     @classmethod
     def of(cls, artifacts: ArtifactStore, name: str, lists: ArtifactRef) -> "Results":

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from rlmrec_core.split import Edges
 from rlmrec_core.vectors import Float32Array, Vectors
@@ -61,10 +62,8 @@ class Recommender:
 
 
 def _best(scores: Float32Array, k: int, left_out: npt.NDArray[np.integer]) -> Answer:
-    """The k highest scores and their places; equal ones among them in the order of places."""
+    """The k highest scores and their places; among equal ones the order is not specified."""
     scores[left_out] = -np.inf
-    rest = max(len(scores) - k, 0)
-    places = np.sort(np.argpartition(scores, rest)[rest:])
-    places = places[np.argsort(-scores[places], kind="stable")]
-    places = places[scores[places] > -np.inf]
-    return Answer(places, scores[places])
+    values, places = torch.from_numpy(scores).topk(min(k, len(scores)))
+    left = int((values > -torch.inf).sum())
+    return Answer(places[:left].numpy(), values[:left].numpy())
