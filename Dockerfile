@@ -17,7 +17,7 @@ FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 rlmrec && install -d -o rlmrec /data
 COPY --from=build /venv /venv
 WORKDIR /app
-COPY prefect.yaml prefect.toml ./
+COPY prefect.yaml prefect.toml alarms.yaml ./
 USER rlmrec
 ENV PATH=/venv/bin:$PATH RLMREC_HOME=/app RLMREC_STORE=/data/artifacts RLMREC_SCRATCH=/data/scratch MPLCONFIGDIR=/tmp/matplotlib \
     PREFECT_SERVER_UI_V2_ENABLED=false PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1

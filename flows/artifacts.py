@@ -11,6 +11,7 @@ from rich.tree import Tree
 from flows.terminal import StoreOption
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError, leftovers, sweep
 from tasks.datasets import latest_keys, names
+from tasks.promotion import in_use
 
 app = typer.Typer(help="Look at the artifacts, check them, and remove old ones.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -62,8 +63,8 @@ def gc(
 ) -> None:
     """Remove what is neither new nor in use, and what killed runs left behind; not while something is running.
 
-    Kept are the newest artifacts of each stage, those that a stage's deployment would take as its inputs, and whatever
-    they all were made from.
+    Kept are the newest artifacts of each stage, those that a stage's deployment would take as its inputs, those in use
+    and those that a rollback would return to, and whatever they all were made from.
     """
     artifacts = ArtifactStore.open(StoreConfig(url=store))
     verb, freed = "delete" if delete else "would delete", 0
@@ -82,12 +83,17 @@ def gc(
 
 
 def collectable(artifacts: ArtifactStore, keep: int) -> list[ArtifactRef]:
-    """Artifacts that are neither among the `keep` newest of their stage, nor a data set's latest, nor an ancestor."""
+    """Artifacts that are not among the `keep` newest of their stage, nor noted of a data set, nor ancestors."""
     refs = artifacts.refs()
     by_key = {ref.key: ref for ref in refs}
     stages = {ref.stage for ref in refs}
     waiting = [ref for stage in stages for ref in [ref for ref in refs if ref.stage == stage][:keep]]
-    noted = [keys for name in names(artifacts) for keys in latest_keys(artifacts, name).values()]
+    noted = [
+        keys
+        for name in names(artifacts)
+        for of_stages in (latest_keys(artifacts, name), in_use(artifacts, name))
+        for keys in of_stages.values()
+    ]
     waiting += [by_key[key] for keys in noted for key in keys if key in by_key]
     kept: set[ArtifactRef] = set()
     while waiting:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from flows import in_use
 from flows.answers import export, recommend, serve, similar
 from flows.artifacts import app as artifacts_app
 from flows.download import download
@@ -41,11 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(artifacts_app, name="artifacts")
-app.command()(download)
-app.command()(recommend)
-app.command()(similar)
-app.command()(export)
-app.command()(serve)
+for _command in (download, recommend, similar, export, serve, in_use.promote, in_use.rollback, in_use.history):
+    app.command()(_command)
 console = Console(highlight=False, soft_wrap=True)
 
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)]
@@ -133,6 +131,22 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def alarms(
+    block: Annotated[str, typer.Argument(help="Who is told: type and name of a block, such as webhook/night")],
+    store: StoreOption = "artifacts",
+) -> None:
+    """Create the automations of alarms.yaml on the Prefect server, or bring them up to date."""
+    home = settle(store)
+    from flows.alarms import FILE, create_alarms
+    from flows.client import connect
+    from flows.runs import reached
+
+    with reached(home, console.print) as running, connect(running.api) as client:
+        for name in create_alarms(client, block, home.project / FILE):
+            console.print(f"alarm: {name}: {block} is told", markup=False)
+
+
 def settings(
     file: Path | None, dataset: str | None, data: Path | None, assignments: list[str], name: str | None = None
 ) -> PipelineConfig:
@@ -210,8 +224,19 @@ def _show_results(store: str, name: str) -> None:
     last_run = datasets.read(ArtifactStore.open(StoreConfig(url=store)), name, "last-run.json")
     console.print(metrics_table(last_run["metrics"]))
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
+    console.print(f"data set:        {name}, {last_run['verdict']}{_warnings(last_run)}", markup=False)
     console.print(f"all artifacts:   {store}   (rlmrec artifacts list)", markup=False)
     console.print("the UI:          make ui   (or: rlmrec up)", markup=False)
+
+
+def _warnings(last_run: dict[str, Any]) -> str:
+    reasons = [f"\n  warning: {row['reason']}" for row in last_run["gates"] if row["verdict"] == "warned"]
+    lacking = [
+        f"\n  incomplete: {stage['stage']}: {stage['unfinished']}"
+        for stage in last_run["stages"]
+        if stage["unfinished"]
+    ]
+    return "".join([*reasons, *lacking])
 
 
 def metrics_table(metrics: list[dict[str, Any]]) -> Table | str:

@@ -8,8 +8,8 @@ from prefect.exceptions import ObjectNotFound
 
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig, StoreError
+from tasks.last_run import last_config
 from tasks.stages import STAGES
-from tasks.summary import last_config
 
 
 def fill_forms(client: SyncPrefectClient, config: PipelineConfig, store: StoreConfig) -> None:

@@ -1,25 +1,31 @@
 """The whole pipeline: raw data in, recommendations out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Failed
 
 from flows import stages
 from flows.engine import ready
 from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
-from storage import ArtifactRef, StoreConfig
+from rlmrec_core.llm.errors import BudgetReached
+from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
+from tasks.gates import GateClosed, Gates
+from tasks.stage import whole_state
 from tasks.stages import Done, between, for_this_data, inputs_of, is_wanted
-from tasks.summary import publish
+from tasks.summary import publish, publish_stopped
 
 
 @flow(name="rlmrec", persist_result=False)
-def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig(), force: bool = False) -> None:
+def rlmrec(
+    config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig(), force: bool = False
+) -> State[None]:
     """Ingest, prepare, profile, embed, train, evaluate and recommend. What is in the store already is not done again.
 
     Args:
@@ -27,11 +33,34 @@ def rlmrec(config: PipelineConfig = PipelineConfig(), store: StoreConfig = Store
         store: Where artifacts are kept.
         force: Compute every stage anew.
     """
+
+    def work(settings: PipelineConfig, gates: Gates) -> None:
+        run_stages(settings, store, force, gates=gates)
+        publish(store, config, gates)
+
+    ended = gated(config, store, work)
+    if ended.is_completed():
+        with get_client(sync_client=True) as client:
+            fill_forms(client, config, store)
+    return ended
+
+
+def gated(config: PipelineConfig, store: StoreConfig, work: Callable[[PipelineConfig, Gates], None]) -> State[None]:
+    """Do the work of a whole run; returns the state that it ends in, whose name alarms can listen for.
+
+    Completed, Incomplete where profiles or vectors are lacking, NotPromoted where a gate stopped the run, OverBudget
+    where its budget did; the last two are of the type Failed. Whatever else goes wrong is raised.
+    """
+    gates = Gates(ArtifactStore.open(store), config)
     with running(config) as settings:
-        done = run_stages(settings, store, force)
-        publish(store, config, done)
-    with get_client(sync_client=True) as client:
-        fill_forms(client, config, store)
+        try:
+            work(settings, gates)
+        except GateClosed as closed:
+            publish_stopped(store, config, gates, str(closed))
+            return Failed(name="NotPromoted", message=str(closed), data=closed)
+        except BudgetReached as reached:
+            return Failed(name="OverBudget", message=str(reached), data=reached)
+    return whole_state(result for results in gates.done.values() for result in results)
 
 
 def run_stages(
@@ -41,15 +70,17 @@ def run_stages(
     *,
     first: str = "ingest",
     last: str = "recommend",
-    done: Done | None = None,
     previous: ArtifactRef | None = None,
+    gates: Gates | None = None,
 ) -> Done:
     """The flows of the stages from `first` to `last`, in their order; those are left out that no model needs.
 
-    done: What stages before made; where one is missing there, its latest artifact is taken.
+    Where what a stage reads was not made here, its latest artifact is taken.
+
     previous: User profiles of an earlier run, kept for those who changed too little.
+    gates: Check the figures of each stage once it has ended; they may stop the run.
     """
-    done = dict(done or {})
+    done: Done = {}
     for spec in between(first, last):
         if not is_wanted(spec, config):
             continue
@@ -63,6 +94,8 @@ def run_stages(
             parameters["previous"] = previous.key
         result = getattr(stages, spec.name)(getattr(config, spec.name), store, **parameters, force=force)
         done[spec.name] = result if isinstance(result, list) else [result]
+        if gates:
+            gates.check(spec.name, done)
         if spec.name == "prepare" and last != "prepare":
             config = for_this_data(config, store, done)
     return done

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 
-from flows.full_pipeline import quick_subflows, run_stages, running
+from flows.full_pipeline import gated, quick_subflows, run_stages
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
 from tasks.datasets import chosen
+from tasks.gates import Gates
+from tasks.last_run import last_config
 from tasks.plan import plan as plan_task
-from tasks.stage import StageResult
-from tasks.summary import last_config, show_stages
+from tasks.summary import show_stages
 
 
 @flow(name="plan", persist_result=False)
@@ -36,21 +37,22 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
 @flow(name="retry-failed", persist_result=False)
 def retry_failed(
     config: PipelineConfig | None = None, store: StoreConfig = StoreConfig(), name: str | None = None
-) -> dict[str, list[StageResult]]:
+) -> State[None]:
     """Ask once more for the profiles and vectors that could not be had, and for nothing else.
 
     Works on the data set's latest data. What is finished already is found and left as it is.
 
     Args:
-        config: Settings of every stage; none takes those of the data set's last full run.
+        config: Settings of every stage; none takes those that the data set's lists in use were made with.
         store: Where artifacts are kept.
         name: Data set to work on, where `config` is none; none takes the only one in the store, the sample aside.
     """
     artifacts = ArtifactStore.open(store)
-    config = config or last_config(artifacts, chosen(artifacts, name))
-    with running(config) as settings:
-        again = settings.embed.model_copy(update={"retry_failed": True})
-        wanted = settings.model_copy(update={"embed": again})
-        done = run_stages(wanted, store, first="item_profiles", last="embed")
-        show_stages(store, config, done)
-    return done
+    wanted = config or last_config(artifacts, chosen(artifacts, name))
+
+    def work(settings: PipelineConfig, gates: Gates) -> None:
+        again = settings.model_copy(update={"embed": settings.embed.model_copy(update={"retry_failed": True})})
+        run_stages(again, store, first="item_profiles", last="embed", gates=gates)
+        show_stages(store, wanted, gates)
+
+    return gated(wanted, store, work)

@@ -24,7 +24,7 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
     Raises ServiceError or LookupError if there is no server, worker or deployment to be had.
     """
     parameters = {"config": config.model_dump(mode="json"), "store": store.model_dump(), "force": force}
-    with _server(home, console.print) as running, connect(running.api) as client:
+    with reached(home, console.print) as running, connect(running.api) as client:
         flow_run = submit(client, parameters)
         console.print(f"run {flow_run.name}: {running.ui}/runs/flow-run/{flow_run.id}", markup=False)
         show = partial(_show, console)
@@ -49,7 +49,8 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
 
 
 @contextmanager
-def _server(home: Home, say: Callable[[str], None]) -> Iterator[Running]:
+def reached(home: Home, say: Callable[[str], None]) -> Iterator[Running]:
+    """The server of PREFECT_API_URL, else the one that `rlmrec up` runs, else one for as long as the block lasts."""
     if api := os.environ.get("PREFECT_API_URL"):
         yield Running(api)
         return

@@ -134,6 +134,13 @@ METRICS = pa.schema(
         pa.field("metric", pa.string(), nullable=False),
         pa.field("k", pa.int32(), nullable=False),
         pa.field("value", pa.float64(), nullable=False),
+        # The 95 % interval over users, where the metric has one.
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        # How much more than popularity, of metrics that are means over users, with the interval of that.
+        pa.field("gain", pa.float64()),
+        pa.field("gain_low", pa.float64()),
+        pa.field("gain_high", pa.float64()),
     ]
 )
 SIGNIFICANCE = pa.schema(

@@ -7,6 +7,7 @@ from rlmrec_core.canonical import digest_of
 from storage import ArtifactStore, StoreError
 
 SAMPLE = "sample"
+LAST_RUN = "last-run.json"
 _FOLDER, _LATEST = "datasets", "latest.json"
 
 
@@ -40,6 +41,19 @@ def read(artifacts: ArtifactStore, name: str, file: str) -> Any:
 def write(artifacts: ArtifactStore, name: str, file: str, value: Any) -> str:
     """Write a JSON file of the data set, whole or not at all; returns where it is."""
     return artifacts.write_json(f"{_FOLDER}/{name}/{file}", value)
+
+
+def last_run(artifacts: ArtifactStore, name: str) -> dict[str, Any]:
+    """What the data set's last run wrote down. Raises UnknownDataSet if there was none, StoreError if it is damaged."""
+    run = read(artifacts, name, LAST_RUN)
+    if run is None:
+        known = ", ".join(names(artifacts)) or "none"
+        raise UnknownDataSet(
+            f"{artifacts.url} has no full run of the data set {name!r} (there are: {known}): run it once as a whole"
+        )
+    if not isinstance(run, dict):
+        raise StoreError(f"{_FOLDER}/{name}/{LAST_RUN} in {artifacts.url} is damaged: run the full pipeline again")
+    return run
 
 
 def latest_keys(artifacts: ArtifactStore, name: str) -> dict[str, list[str]]:

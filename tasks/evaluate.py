@@ -15,7 +15,7 @@ from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.models import load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 4
+VERSION = 5
 
 
 @task(name="evaluate", **UNCACHED)

@@ -10,11 +10,14 @@ from rlmrec_core.ranking import BASELINES
 
 _GROUP = ("prepare", "backbone", "variant", "settings", "label", "part", "metric", "k")
 
+_VALUES = ("value", "low", "high")
+
 
 def mean_over_seeds(metrics: pa.Table) -> list[dict[str, Any]]:
-    """Rows of METRICS with the seeds averaged, in the order of the table."""
-    means = metrics.group_by(list(_GROUP), use_threads=False).aggregate([("value", "mean")])
-    return [{**{name: row[name] for name in _GROUP}, "value": row["value_mean"]} for row in means.to_pylist()]
+    """Rows of METRICS with the seeds averaged, in the order of the table, and the interval that one seed has."""
+    grouped = metrics.group_by(list(_GROUP), use_threads=False)
+    means = grouped.aggregate([(name, "mean") for name in _VALUES]).to_pylist()
+    return [{name: row[name] for name in _GROUP} | {name: row[f"{name}_mean"] for name in _VALUES} for row in means]
 
 
 def comparison(metrics: Iterable[dict[str, Any]], part: str) -> list[dict[str, Any]]:

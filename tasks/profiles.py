@@ -1,5 +1,6 @@
 """What the stages that work on text share: the train corpus, keys, imported profiles, costs and the audit."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -9,6 +10,8 @@ import pyarrow.dataset as pads
 
 from rlmrec_core.config import ProfileConfig
 from rlmrec_core.config.section import key_fields
+from rlmrec_core.gates.figures import failures
+from rlmrec_core.llm.ledger import open_ledger
 from rlmrec_core.profiling import ProfileResult, TrainCorpus, prompt_digest
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
@@ -16,6 +19,8 @@ from tasks import report, shards
 from tasks.stage import Stage, StageResult
 
 Side = Literal["item", "user"]
+_REASONS, _LONGEST = 3, 160
+"""How many reasons are told, and in how many characters each."""
 
 
 Compute = Callable[[Workplace], ProfileResult]
@@ -72,9 +77,18 @@ def run_profiles(
 
     result = stage.run(artifacts, write, force=force)
     shards.remove(stage, artifacts, n_shards)
+    if result.unfinished:
+        result = replace(result, unfinished=_lacking(artifacts.table(result.ref, "profiles", ["status", "error"])))
     if result.status == "computed":
         show_audit(stage.name, audit(artifacts.table(result.ref, "profiles", ["id", "summarization"])))
     return result
+
+
+def _lacking(profiles: pa.Table) -> str:
+    """How many of the profiles could not be had, and why, the most frequent reasons first."""
+    reasons = Counter(failures(profiles))
+    why = "; ".join(f"{number} x {reason[:_LONGEST]}" for reason, number in reasons.most_common(_REASONS))
+    return f"{reasons.total():,} of {len(profiles):,} profiles could not be had: {why}"
 
 
 def run_profiles_shard(
@@ -117,6 +131,16 @@ def profiles_at_once(config: ProfileConfig, workers: int) -> int:
 def account_of(stage: str, key: str) -> str:
     """The name under which the ledger counts what making one artifact costs, over all the runs that it takes."""
     return f"{stage}/{key[:16]}"
+
+
+def spent_on(artifacts: ArtifactStore, result: StageResult) -> dict[str, Any]:
+    """Calls and US dollars that the ledger counts for an artifact that this run made; nothing for a hit."""
+    if result.status == "hit" or not artifacts.ledger_path.exists():
+        return {"calls": 0, "usd": 0.0, "possibly_billed_usd": 0.0}
+    with open_ledger(artifacts.ledger_path) as ledger:
+        spent = ledger.account(account_of(result.ref.stage, result.wanted))
+    calls = sum(spent["calls"].values())
+    return {"calls": calls, "usd": spent["usd"], "possibly_billed_usd": spent["possibly_billed_usd"]}
 
 
 def imported_profiles(artifacts: ArtifactStore, ingest: ArtifactRef, side: Side) -> pa.Table:

@@ -1,6 +1,7 @@
 """Write the top-K list of every user."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,11 +31,7 @@ def recommend(
 ) -> StageResult | State[StageResult]:
     """Lists with the original ids, from one of the models that evaluate measured."""
     artifacts = ArtifactStore.open(store)
-    metrics, trained = artifacts.table(evaluate, "metrics"), _trained(artifacts, evaluate)
-    chosen = best_model(metrics, config.variant, list(trained))
-    if "validation" not in metrics["part"].to_pylist() and len(trained) > 1:
-        report.log().warning("no validation part to choose a model by: taking %s", " ".join(map(str, chosen)))
-    model = trained[chosen]
+    chosen, model = chosen_model(artifacts, evaluate, config.variant)
     if config.fit_on == "all":
         model = refitted(store, prepare, model)
     inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
@@ -54,11 +51,16 @@ def recommend(
     return as_state(result)
 
 
-def _trained(artifacts: ArtifactStore, evaluate: ArtifactRef) -> dict[ModelId, ArtifactRef]:
-    """The models that evaluate measured."""
+def chosen_model(artifacts: ArtifactStore, evaluate: ArtifactRef, variant: str) -> tuple[ModelId, ArtifactRef]:
+    """The model of this variant that measured best (`best_model`), with its artifact."""
     inputs = artifacts.manifest(evaluate).content.inputs
     refs = [ArtifactRef("train", key, artifacts.url) for role, key in inputs.items() if role.startswith("train/")]
-    return {model_settings(artifacts, ref).model_id: ref for ref in refs}
+    trained = {model_settings(artifacts, ref).model_id: ref for ref in refs}
+    metrics = artifacts.table(evaluate, "metrics")
+    chosen = best_model(metrics, variant, list(trained))
+    if "validation" not in metrics["part"].to_pylist() and len(trained) > 1:
+        report.log().warning("no validation part to choose a model by: taking %s", " ".join(map(str, chosen)))
+    return chosen, trained[chosen]
 
 
 def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> ArtifactRef:
@@ -104,14 +106,24 @@ def _as_csv(table: pa.Table) -> bytes:
     return file.getvalue()
 
 
+def titled_lists(artifacts: ArtifactStore, recommend: ArtifactRef, n_users: int = 3, k: int = 5) -> str:
+    """The beginnings of the first lists, as markdown."""
+    rows = artifacts.dataset(recommend, "recommendations").head(1000 * n_users).to_pylist()
+    users = list(dict.fromkeys(row["user_id"] for row in rows))[:n_users]
+    return report.markdown_table([_shown(row) for row in rows if row["user_id"] in users and row["rank"] <= k])
+
+
 def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelId, fit_on: str) -> None:
     rows = artifacts.dataset(result.ref, "recommendations").head(20).to_pylist()
-    head = [row | {"score": round(row["score"], 4)} for row in rows]
     address = artifacts.address(result.ref, "recommendations.parquet")
     learnt = "; it was measured on train, and has learnt from all interactions for these lists"
     report.show_table(
         "recommendations",
-        head,
-        f"First lists of {' '.join(map(str, chosen))}, rank 1 is best{learnt if fit_on == 'all' else ''}; "
+        [_shown(row) for row in rows],
+        f"First lists of {chosen.label}, seed {chosen.seed}; rank 1 is best{learnt if fit_on == 'all' else ''}; "
         f"all are in {address}",
     )
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"title": row["title"] or "", "score": round(row["score"], 4)}

@@ -5,11 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlmrec_core.llm.ledger import open_ledger
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
 from tasks import report
 from tasks.datasets import latest_keys
-from tasks.profiles import account_of
+from tasks.profiles import spent_on
 from tasks.stage import StageResult
 
 _SIDES = {"item_profiles": "item", "user_profiles": "user"}
@@ -28,7 +27,11 @@ def show_changes(
     """One row for each side: who is new, changed or unchanged, and what the ledger says it cost."""
     artifacts = ArtifactStore.open(store)
     rows = [
-        {"side": side, **_changes(artifacts, before.get(stage), done[stage][0].ref), **_cost(artifacts, done[stage][0])}
+        {
+            "side": side,
+            **_changes(artifacts, before.get(stage), done[stage][0].ref),
+            **spent_on(artifacts, done[stage][0]),
+        }
         for stage, side in _SIDES.items()
         if stage in done
     ]
@@ -58,12 +61,3 @@ def _profiles(artifacts: ArtifactStore, ref: ArtifactRef) -> dict[str, str | Non
     profiles = artifacts.table(ref, "profiles", ["id", "summarization"])
     names = index[f"{side}_id"].take(profiles["id"]).to_pylist()
     return dict(zip(names, profiles["summarization"].to_pylist(), strict=True))
-
-
-def _cost(artifacts: ArtifactStore, result: StageResult) -> dict[str, Any]:
-    if result.status == "hit":
-        return {"calls": 0, "usd": 0.0, "possibly_billed_usd": 0.0}
-    with open_ledger(artifacts.ledger_path) as ledger:
-        spent = ledger.account(account_of(result.ref.stage, result.wanted))
-    calls = sum(spent["calls"].values())
-    return {"calls": calls, "usd": spent["usd"], "possibly_billed_usd": spent["possibly_billed_usd"]}

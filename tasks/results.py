@@ -1,4 +1,4 @@
-"""What a data set's last run gives to people: its chosen model, with the ids and titles of the data."""
+"""What the lists in use of a data set give to people: their model, with the ids and titles of the data."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from rlmrec_core.ranking.recommender import Answer, Recommender
 from rlmrec_core.ranking.top_k import known_pairs
 from rlmrec_core.vectors import Vectors
 from storage import ArtifactRef, ArtifactStore, StoreError
-from tasks import datasets
+from tasks import datasets, promotion
 from tasks.models import load_split, load_vectors, model_settings
 
 
@@ -52,7 +52,7 @@ class Results:
 
     @classmethod
     def open(cls, artifacts: ArtifactStore, name: str | None = None) -> "Results":
-        """The results of the data set `name`; None means the only one in the store.
+        """What is in use of the data set `name`, else its last run's; None means the only one in the store.
 
         Raises tasks.datasets.UnknownDataSet if None could mean several, StoreError if there are no lists yet.
         """
@@ -61,8 +61,9 @@ class Results:
 
     @staticmethod
     def newest(artifacts: ArtifactStore, name: str) -> ArtifactRef:
-        """The lists that the data set's last run made or found. Raises StoreError if there are none."""
-        keys = datasets.latest_keys(artifacts, name).get("recommend")
+        """The data set's lists that are in use, else those of its last run. Raises StoreError if there are none."""
+        in_use = promotion.current(artifacts, name)
+        keys = (in_use["artifacts"] if in_use else datasets.latest_keys(artifacts, name)).get("recommend")
         if not keys:
             known = ", ".join(datasets.names(artifacts)) or "none"
             raise StoreError(

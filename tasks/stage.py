@@ -1,7 +1,7 @@
 """What every stage does: key, lock, look in the store, compute, write."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -93,13 +93,14 @@ class Stage:
 
 
 def as_state(result: StageResult) -> State[StageResult]:
-    """How a stage's task or flow ends, for the UI: what it took, and as Cached where nothing was computed."""
+    """How a stage's task or flow ends, for the UI: what it took, as Cached or Incomplete where it is that."""
     return as_states([result], result)
 
 
 def as_states(results: Sequence[StageResult], data: Any) -> State[Any]:
     """How a flow ends that made or found several artifacts; `data` is what its caller gets."""
-    name = "Cached" if all(result.status == "hit" for result in results) else "Completed"
+    hit = all(result.status == "hit" for result in results)
+    name = "Incomplete" if _lack(results) else "Cached" if hit else "Completed"
     return Completed(name=name, message="; ".join(map(str, results)), data=data)
 
 
@@ -108,3 +109,13 @@ def result_of(returned: StageResult | State[StageResult]) -> StageResult:
     found = returned.result() if isinstance(returned, State) else returned
     assert isinstance(found, StageResult)
     return found
+
+
+def whole_state(results: Iterable[StageResult]) -> State[None]:
+    """How a run of several stages ends that nothing stopped: Incomplete where an artifact lacks something."""
+    lacking = _lack(results)
+    return Completed(name="Incomplete" if lacking else "Completed", message="; ".join(lacking) or None)
+
+
+def _lack(results: Iterable[StageResult]) -> list[str]:
+    return [f"{result.title}: {result.unfinished}" for result in results if result.unfinished]

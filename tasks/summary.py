@@ -1,51 +1,44 @@
-"""What a whole run tells: a page in the UI for people, and last-run.json for scripts."""
+"""What a run tells people: one page in the UI, which opens with what matters most."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from rlmrec_core.config import PipelineConfig
-from rlmrec_core.config.faults import settings_error
-from storage import ArtifactStore, StoreConfig, StoreError
-from tasks import datasets, report
+from rlmrec_core.gates.verdicts import Verdict
+from rlmrec_core.gates.verdicts import in_words as value_in_words
+from storage import ArtifactStore, StoreConfig
+from tasks import datasets, last_run, report
+from tasks.gates import Gates, written_by
 from tasks.metrics import comparison, mean_over_seeds, shown_part
+from tasks.recommend import titled_lists
 from tasks.stage import StageResult
+from tasks.stages import Done
 
-LAST_RUN = "last-run.json"
-Done = Mapping[str, list[StageResult]]
-_TITLE = "Models, recommendations and stages of this run"
+_TITLE = "What this run made, how good it is, and whether it was put to use"
 _ACCURACY = ("recall", "ndcg")
+_MARKS = {"passed": "ok", "warned": "**warning**", "stopped": "**STOP**", "off": "off"}
 
 
-def publish(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
-    """Note and show what a run made that went through every stage.
-
-    Its last-run.json is written for the data set, and at the store's root, where the last of all runs lies.
-    """
+def publish(store: StoreConfig, config: PipelineConfig, gates: Gates) -> None:
+    """Note and show what a run made that went through every stage and every gate."""
     artifacts = ArtifactStore.open(store)
-    run = last_run(artifacts, config, done)
-    datasets.write(artifacts, config.data_name, LAST_RUN, run)
-    artifacts.write_json(LAST_RUN, run)
-    _remember(artifacts, config, done)
-    lists = f"Every user's list: `{run['recommendations']}`"
-    parts = {"How good the models are": _metric_tables(run["metrics"]), "Recommendations": lists}
-    report.show_markdown(
-        "summary",
-        _page(parts | _stages(artifacts, done)),
-        _TITLE,
-    )
+    run = last_run.note(artifacts, config, gates)
+    _remember(artifacts, config, gates.done)
+    _show(artifacts, config, gates, run["verdict"], run["message"])
 
 
-def show_stages(store: StoreConfig, config: PipelineConfig, done: Done) -> None:
-    """Note and show what a run made that stopped before training."""
+def publish_stopped(store: StoreConfig, config: PipelineConfig, gates: Gates, stopped: str) -> None:
+    """Note and show what a run made that a gate stopped. Latest inputs and what is in use stay as they are."""
     artifacts = ArtifactStore.open(store)
-    _remember(artifacts, config, done)
-    report.show_markdown(
-        "summary",
-        _page(_stages(artifacts, done)),
-        _TITLE,
-    )
+    run = last_run.note(artifacts, config, gates, stopped)
+    _show(artifacts, config, gates, run["verdict"], stopped)
+
+
+def show_stages(store: StoreConfig, config: PipelineConfig, gates: Gates) -> None:
+    """Note and show what a run made that was not to train."""
+    artifacts = ArtifactStore.open(store)
+    _remember(artifacts, config, gates.done)
+    _show(artifacts, config, gates, "passed", "nothing was trained, so that the lists in use stay as they are")
 
 
 def _remember(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> None:
@@ -53,53 +46,71 @@ def _remember(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> N
     datasets.remember(artifacts, config.data_name, keys)
 
 
-def last_run(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> dict[str, Any]:
-    """What scripts rely on: the stages, the metrics (mean over seeds), where the recommendations are, the settings."""
-    return {
-        "name": config.data_name,
-        "stages": [
-            {
-                "stage": result.ref.stage,
-                "key": result.ref.key,
-                "status": result.status,
-                "seconds": result.seconds,
-                "rows": result.rows,
-                "unfinished": result.unfinished,
-                **result.labels,
-            }
-            for result in _all(done)
-        ],
-        "metrics": mean_over_seeds(artifacts.table(done["evaluate"][0].ref, "metrics")),
-        "recommendations": artifacts.address(done["recommend"][0].ref, "recommendations.parquet"),
-        "config": config.model_dump(mode="json"),
+def _show(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, verdict: str, message: str | None) -> None:
+    done = gates.done
+    parts = {
+        f"Data set {config.data_name}: {verdict}": _opening(artifacts, config, gates, message),
+        "INCOMPLETE": _incomplete(done),
+        "How good the models are": _metric_tables(artifacts, done),
+        "First lists": titled_lists(artifacts, done["recommend"][0].ref) if "recommend" in done else "",
+        "Gates": _gates(gates),
+        "Stages": _stages(artifacts, done),
     }
+    page = "\n\n".join(f"## {title}\n\n{body}" for title, body in parts.items() if body)
+    report.show_markdown("summary", page, _TITLE)
 
 
-def last_config(artifacts: ArtifactStore, name: str | None = None) -> PipelineConfig:
-    """The settings of the data set's last run that went through every stage; of the last of all where it is None.
-
-    For the sample, and where there was no run at all, the defaults do without.
-    Raises StoreError if they cannot be read, or were written by a version with other settings, and UnknownDataSet if
-    there was no such run of this data set.
-    """
-    run = datasets.read(artifacts, name, LAST_RUN) if name else artifacts.read_json(LAST_RUN)
-    if run is None and name not in (None, datasets.SAMPLE):
-        known = ", ".join(datasets.names(artifacts)) or "none"
-        raise datasets.UnknownDataSet(
-            f"{artifacts.url} has no full run of the data set {name!r} (there are: {known}): run it once as a whole"
-        )
-    run = run or {}
-    try:
-        return PipelineConfig.model_validate(run.get("config", {}) if isinstance(run, dict) else run)
-    except ValidationError as error:
-        faults = settings_error(error, PipelineConfig)
-        raise StoreError(
-            f"the settings in {LAST_RUN} in {artifacts.url} cannot be used ({faults}): run the full pipeline again"
-        ) from None
+def _opening(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, message: str | None) -> str:
+    """Who wrote the profiles, which model wrote the lists, and the verdict in a sentence."""
+    done = gates.done
+    broken = [verdict for verdict in gates.verdicts if verdict.outcome in ("warned", "stopped")]
+    facts = {
+        "verdict": message or f"{len(gates.verdicts)} figures were checked, {len(broken) or 'none'} outside the limits",
+        "read with": " ".join(filter(None, [config.ingest.reader, config.ingest.path])),
+        "profiles written by": _authors(artifacts, done),
+        "lists written by": _ranker(artifacts, done, gates),
+        "lists": artifacts.address(done["recommend"][0].ref, "recommendations.parquet") if "recommend" in done else "",
+    }
+    return report.markdown_table([{"": name, " ": value} for name, value in facts.items() if value])
 
 
-def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
-    """Accuracy on the part that is shown, the best of each column in bold; then the rest."""
+def _authors(artifacts: ArtifactStore, done: Done) -> str:
+    """Who wrote the profiles of either side, such as "items: model-x (130), taken from the texts (7)"."""
+    sides = []
+    for side in ("item", "user"):
+        for result in done.get(f"{side}_profiles", ()):
+            columns = artifacts.table(result.ref, "profiles", ["generator", "model", "status"])
+            counts = columns.group_by(columns.column_names).aggregate([([], "count_all")]).to_pylist()
+            ok = sorted((row for row in counts if row["status"] == "ok"), key=lambda row: -row["count_all"])
+            sides.append(f"{side}s: " + (", ".join(f"{_author(row)} ({row['count_all']:,})" for row in ok) or "nobody"))
+    return "; ".join(sides) or "nobody, since no model reads text"
+
+
+def _author(row: Mapping[str, Any]) -> str:
+    by = {"extractive": "taken from the texts, without a language model", "imported": "came with the data"}
+    return by.get(row["generator"]) or f"the language model {row['model']}"
+
+
+def _ranker(artifacts: ArtifactStore, done: Done, gates: Gates) -> str:
+    if "recommend" not in done:
+        return ""
+    model = written_by(artifacts, done)
+    recall = [verdict.figure for verdict in gates.verdicts if verdict.figure.check == "recall"]
+    said = [f"{one.what} {one.value:.4f}, with 95 % in {one.low:.4f} to {one.high:.4f}" for one in recall]
+    return ": ".join([f"{model.label}, seed {model.seed}", *said])
+
+
+def _incomplete(done: Done) -> str:
+    lacking = [f"- **{result.title}**: {result.unfinished}" for result in _all(done) if result.unfinished]
+    way_out = "The next run asks for these alone, and so does the deployment `retry-failed`; the rest is in use."
+    return "\n".join([*lacking, "", way_out]) if lacking else ""
+
+
+def _metric_tables(artifacts: ArtifactStore, done: Done) -> str:
+    """Accuracy on the part that is shown; then the rest."""
+    if "evaluate" not in done:
+        return ""
+    metrics = mean_over_seeds(artifacts.table(done["evaluate"][0].ref, "metrics"))
     if not metrics:
         return "No interaction is held out for validation or test: nothing was measured."
     part = shown_part(metrics)
@@ -108,10 +119,10 @@ def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
     )
     return "\n\n".join(
         [
-            f"{part.capitalize()} metrics, mean over seeds; higher is better. Base is the recommender alone, con "
-            "and gen align it with the text (RLMRec-Con, RLMRec-Gen), popularity recommends the same items to "
-            "everybody, semantic ranks by the text alone.",
-            _model_table(accuracy, part, bold=True),
+            f"{part.capitalize()} metrics, mean over seeds; higher is better, and bold is what is above all others "
+            "by more than chance. Base is the recommender alone, con and gen align it with the text (RLMRec-Con, "
+            "RLMRec-Gen), popularity recommends the same items to everybody, semantic ranks by the text alone.",
+            _model_table(accuracy, part),
             "### Coverage and novelty",
             "Coverage is the share of all items that appear in anybody's list. Novelty grows as the items in the lists "
             "are less popular. Neither says whether the lists are any good.",
@@ -120,20 +131,59 @@ def _metric_tables(metrics: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _model_table(metrics: Iterable[dict[str, Any]], part: str, *, bold: bool) -> str:
+def _model_table(metrics: Sequence[dict[str, Any]], part: str, *, bold: bool = True) -> str:
     rows = comparison(metrics, part)
-    best = {name: max(row[name] for row in rows) for name in list(rows[0])[1:]} if rows and bold else {}
+    best = _clearly_best(metrics, part) if bold else set()
+    names = list(rows[0])[1:] if rows else []
     shown = [
-        {"model": row["model"]} | {name: _number(row[name], best.get(name)) for name in list(row)[1:]} for row in rows
+        {"model": row["model"]}
+        | {name: f"**{row[name]:.4f}**" if (row["model"], name) in best else f"{row[name]:.4f}" for name in names}
+        for row in rows
     ]
     return report.markdown_table(shown)
 
 
-def _number(value: float, best: float | None) -> str:
-    return f"**{value:.4f}**" if value == best else f"{value:.4f}"
+def _clearly_best(metrics: Iterable[dict[str, Any]], part: str) -> set[tuple[str, str]]:
+    """Model and metric where the model's interval lies above the values of all others."""
+    columns: dict[str, list[dict[str, Any]]] = {}
+    for row in metrics:
+        if row["part"] == part:
+            columns.setdefault(f"{row['metric']}@{row['k']}", []).append(row)
+    best = set()
+    for name, rows in columns.items():
+        first, *others = sorted(rows, key=lambda row: -row["value"])
+        if others and first["low"] is not None and first["low"] > others[0]["value"]:
+            best.add((first["label"], name))
+    return best
 
 
-def _stages(artifacts: ArtifactStore, done: Done) -> dict[str, str]:
+def _gates(gates: Gates) -> str:
+    """Every figure, its limits and the verdict; those outside first."""
+    if not gates.verdicts:
+        return ""
+    order = ["stopped", "warned", "passed", "off"]
+    rows = [_gate_row(verdict) for verdict in sorted(gates.verdicts, key=lambda one: order.index(one.outcome))]
+    against = f"promotion {gates.promoted['number']} of {gates.promoted['promoted'][:16]}" if gates.promoted else None
+    compared = f"Compared with {against}." if against else "Nothing was promoted before: there is nothing to compare."
+    return f"{compared} Limits are settings, `gates.CHECK.*`.\n\n{report.markdown_table(rows)}"
+
+
+def _gate_row(verdict: Verdict) -> dict[str, str]:
+    figure = verdict.figure
+    interval = "" if figure.low is None else f" ({figure.low:.4f} to {figure.high:.4f})"
+    before = verdict.before
+    return {
+        "check": figure.check,
+        "figure": figure.what,
+        "this run": value_in_words(figure.value, figure.unit) + interval,
+        "in use": "" if before is None else value_in_words(before, figure.unit),
+        "change": "" if not before else f"{(figure.value - before) / abs(before):+.1%}",
+        "allowed": verdict.limits,
+        "verdict": _MARKS[verdict.outcome],
+    }
+
+
+def _stages(artifacts: ArtifactStore, done: Done) -> str:
     rows = [
         {
             "stage": result.title,
@@ -141,23 +191,16 @@ def _stages(artifacts: ArtifactStore, done: Done) -> dict[str, str]:
             "seconds": f"{result.seconds:.1f}",
             "rows": result.rows,
             "MB": f"{result.bytes / 1e6:.1f}",
-            "artifact": f"`{result.ref.stage}/{result.ref.key[:12]}`",
+            "artifact": f"`{artifacts.address(result.ref)}`",
         }
         for result in _all(done)
     ]
     legend = (
-        f"hit: found in the store, nothing was computed or paid. The artifacts are folders in `{artifacts.url}`; "
-        "`rlmrec artifacts show KEY` tells what one holds and what it was made from."
+        "hit: found in the store, nothing was computed or paid. `rlmrec artifacts show KEY` tells what an artifact "
+        "holds and what it was made from."
     )
-    lacking = [f"- **{result.title}**: {result.unfinished}" for result in _all(done) if result.unfinished]
-    way_out = "The next run asks for these alone, and so does the deployment `retry-failed`; the rest is in use."
-    incomplete = {"INCOMPLETE": "\n".join([*lacking, "", way_out])} if lacking else {}
-    return incomplete | {"Stages": f"{report.markdown_table(rows)}\n\n{legend}"}
+    return f"{report.markdown_table(rows)}\n\n{legend}"
 
 
 def _all(done: Done) -> Iterable[StageResult]:
     return (result for results in done.values() for result in results)
-
-
-def _page(parts: Mapping[str, str]) -> str:
-    return "\n\n".join(f"## {title}\n\n{body}" for title, body in parts.items())

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from rlmrec_core.config.data import IngestConfig, PrepareConfig
 from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.faults import SettingsError, quoted, settings_error
+from rlmrec_core.config.gates import GatesConfig
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
 from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
@@ -40,6 +41,7 @@ class PipelineConfig(Section):
     train: TrainConfig = Field(TrainConfig(preset="sample"), description="Backbones and alignment")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics")
     recommend: RecommendConfig = Field(RecommendConfig(), description="Top-K lists")
+    gates: GatesConfig = Field(GatesConfig(), description="What a run must be like for its lists to be put to use")
     engine: EngineConfig = Field(EngineConfig(), description="Where the work is done; changes no result")
 
     @property

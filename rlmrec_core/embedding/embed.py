@@ -24,7 +24,7 @@ class EmbedResult:
     """items, users: (id, vector) by id, with encoder, digest and split_hash in the schema's metadata.
 
     report: encoder, counts of texts, of missing ones and what was done about them, tokens, seconds, neighbours and what
-    a server took; plain JSON. unfinished: how many texts another run may embed; None if none.
+    a server took; plain JSON. unfinished: how many texts another run may embed, and why; None if none.
     """
 
     items: pa.Table
@@ -85,7 +85,8 @@ def embed(
     }
     metadata = {"encoder": encoder.name, "digest": encoder.digest, "split_hash": corpus.split_hash}
     item_table, user_table = (vectors_table(vectors).replace_schema_metadata(metadata) for vectors in (items, users))
-    unfinished = f"{encoded.failed} texts" if encoded.failed else None
+    lacking = f"{encoded.failed} of {len(distinct)} texts got no vector: {encoded.why}"
+    unfinished = lacking if encoded.failed else None
     return EmbedResult(item_table, user_table, report, unfinished)
 
 

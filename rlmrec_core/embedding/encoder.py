@@ -16,13 +16,15 @@ Progress = Callable[[int, int], None]
 class Encoded:
     """vectors: (n, d) float32, unit rows, zero where a text could not be embedded. tokens: read in all.
 
-    truncated: texts longer than the model reads. failed: texts with a zero row, which another run may embed.
+    truncated: texts longer than the model reads. failed: texts with a zero row, which another run may embed. why: what
+    ended most of those.
     """
 
     vectors: Float32Array
     tokens: int
     truncated: int
     failed: int = 0
+    why: str = ""
 
 
 class Encoder(Protocol):

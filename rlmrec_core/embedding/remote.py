@@ -52,10 +52,11 @@ class RemoteEncoder:
         """
         fitting, lengths = self._fitting(texts)
         with alone(self._path, self._config):
-            vectors, failed = asyncio.run(self._all(fitting, lengths, progress))
+            vectors, reasons = asyncio.run(self._all(fitting, lengths, progress))
         truncated = sum(length > MAX_TOKENS for length in lengths)
         tokens = sum(min(length, MAX_TOKENS) for length in lengths)
-        return Encoded(unit_rows(vectors), tokens, truncated, failed)
+        why = next(iter(reasons.most_common(1)), ("", 0))[0]
+        return Encoded(unit_rows(vectors), tokens, truncated, reasons.total(), why)
 
     def encode_shard(self, texts: Sequence[str], shard: Shard, progress: Progress) -> None:
         """Have the vectors of a shard of the batches in the ledger. Whoever divides the work holds `alone`."""
@@ -77,7 +78,7 @@ class RemoteEncoder:
         """Calls, faults, latencies and what the ledger says of the account; plain JSON."""
         return self._stats.report()
 
-    async def _all(self, texts: list[str], lengths: list[int], progress: Progress) -> tuple[Float32Array, int]:
+    async def _all(self, texts: list[str], lengths: list[int], progress: Progress) -> tuple[Float32Array, Counter[str]]:
         config, keys = self._config.client, [digest_of([self.digest, text]) for text in texts]
         door = open_client(config, ledger=self._path, account=self._account, at_once=self._at_once, stats=self._stats)
         async with door as client:
@@ -137,16 +138,17 @@ class RemoteEncoder:
             yield batch
 
 
-def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Float32Array, int]:
-    """The vectors of all keys, (n, d), zero where there is none of this size, and how many those are."""
+def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Float32Array, Counter[str]]:
+    """The vectors of all keys, (n, d), zero where there is none of this size, and the reasons why those are not."""
     vectors = np.zeros((len(keys), size), np.float32)
-    failed = 0
+    reasons: Counter[str] = Counter()
     for place, key in enumerate(keys):
         if (found := ledger.vector(key)) is None or len(found) != 4 * size:
-            failed += 1
+            _, reason = ledger.outcome(key) or ("", None)
+            reasons[reason or "the server gave none"] += 1
         else:
             vectors[place] = np.frombuffer(found, np.float32)
-    return vectors, failed
+    return vectors, reasons
 
 
 def model_digest(config: EmbedConfig) -> str:

@@ -9,7 +9,8 @@ from rlmrec_core import tables
 from rlmrec_core.config.training import EvaluateConfig, MetricName
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.baselines import POPULARITY, popularity
-from rlmrec_core.ranking.metrics import capped_recall, coverage, find_hits, ndcg, novelty, recall
+from rlmrec_core.ranking.intervals import of_coverage, of_mean
+from rlmrec_core.ranking.metrics import Float64Array, capped_recall, find_hits, ndcg, novelty, recall
 from rlmrec_core.ranking.top_k import top_k
 from rlmrec_core.split import Edges, Int32Array, Split
 from rlmrec_core.threads import cpu_threads
@@ -31,13 +32,17 @@ def evaluate(
     Returns a table of schema METRICS. Raises ValueError if vectors do not fit the split.
     """
     rows: list[tuple[Any, ...]] = []
+    popular: _ByUser = {}
     with cpu_threads(config.threads):
-        for model, vectors in {**models, POPULARITY: popularity(split)}.items():
+        # Popularity first, for the gains of the others over it; its rows stand last.
+        for model, vectors in {POPULARITY: popularity(split), **models}.items():
             ranked = top_k(split, *vectors, max(config.ks), "train", device=config.device).items
+            label = (labels or {}).get(model, model.label)
             for part, held_out in (("validation", split.validation), ("test", split.test)):
-                measures = _measures(split, ranked, held_out, config)
-                label = (labels or {}).get(model, model.label)
+                measures = _measures(split, ranked, held_out, config, popular.setdefault(part, {}))
                 rows += [(prepare, *model, label, part, *measured) for measured in measures]
+    own = [row for row in rows if row[1 : 1 + len(POPULARITY)] == POPULARITY]
+    rows = rows[len(own) :] + own
     columns = zip(*rows, strict=True) if rows else ([] for _ in tables.METRICS)
     return pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, tables.METRICS, strict=True)],
@@ -45,20 +50,37 @@ def evaluate(
     )
 
 
+_ByUser = dict[str, dict[tuple[str, int], Float64Array]]
+"""Popularity's value for each user, by part, metric and k."""
+
+
 def _measures(
-    split: Split, ranked: Int32Array, held_out: Edges, config: EvaluateConfig
-) -> Iterator[tuple[str, int, float]]:
+    split: Split,
+    ranked: Int32Array,
+    held_out: Edges,
+    config: EvaluateConfig,
+    popular: dict[tuple[str, int], Float64Array],
+) -> Iterator[tuple[Any, ...]]:
+    """Metric, k, value, its interval, and the gain over popularity with its own; fills `popular` if that is empty."""
     hits = find_hits(ranked, held_out, split.n_items)
     if not len(hits.users):
         return
     lists = ranked[hits.users]
-    measures: dict[MetricName, Callable[[int], float]] = {
-        "recall": lambda k: float(recall(hits, k).mean()),
-        "ndcg": lambda k: float(ndcg(hits, k).mean()),
-        "coverage": lambda k: coverage(lists, k, split.n_items),
-        "novelty": lambda k: novelty(lists, k, split.train_popularity(), split.n_users),
-        "capped_recall": lambda k: float(capped_recall(hits, k).mean()),
+    by_user: dict[MetricName, Callable[[int], Float64Array]] = {
+        "recall": lambda k: recall(hits, k),
+        "ndcg": lambda k: ndcg(hits, k),
+        "capped_recall": lambda k: capped_recall(hits, k),
     }
     for k in config.ks:
         for name in config.metrics:
-            yield name, k, measures[name](k)
+            if name in by_user:
+                values = by_user[name](k)
+                gain = values - popular.setdefault((name, k), values)
+                yield name, k, *of_mean(values), *of_mean(gain)
+            elif name == "coverage":
+                yield name, k, *of_coverage(lists, k, split.n_items), *_UNTOLD[:3]
+            else:
+                yield name, k, novelty(lists, k, split.train_popularity(), split.n_users), *_UNTOLD
+
+
+_UNTOLD = (None,) * 5

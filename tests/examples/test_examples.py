@@ -8,7 +8,8 @@ import pytest
 
 from flows.cli import settings
 from storage import ArtifactStore, StoreConfig
-from tasks.summary import LAST_RUN, last_run
+from tasks import last_run
+from tasks.gates import Gates
 from tests.tasks.by_hand import run_by_hand
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -25,7 +26,9 @@ def store(tmp_path_factory) -> Path:
     for result in run_by_hand(config, StoreConfig(url=str(folder))):
         done.setdefault(result.ref.stage, []).append(result)
     artifacts = ArtifactStore(str(folder))
-    artifacts.write_json(LAST_RUN, last_run(artifacts, config, done))
+    gates = Gates(artifacts, config)
+    gates.check("recommend", done)
+    last_run.note(artifacts, config, gates)
     return folder
 
 

@@ -34,7 +34,7 @@ def test_the_full_pipeline_writes_what_scripts_rely_on(store):
     assert [stage["variant"] for stage in first["stages"] if stage["stage"] == "train"] == ["base", "con", "gen"]
     assert {metric["variant"] for metric in first["metrics"]} == {"base", "con", "gen", "popularity", "semantic"}
     assert set(first["metrics"][0]) == {
-        "prepare", "backbone", "variant", "settings", "label", "part", "metric", "k", "value",
+        "prepare", "backbone", "variant", "settings", "label", "part", "metric", "k", "value", "low", "high",
     }  # fmt: skip
     assert Path(first["recommendations"]).is_file()
 

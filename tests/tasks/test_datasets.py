@@ -7,8 +7,10 @@ import pytest
 from rlmrec_core.config import load_config
 from storage import ArtifactRef, StoreError
 from tasks import datasets
-from tasks.stage import StageResult
-from tasks.summary import last_config, show_stages
+from tasks.gates import Gates
+from tasks.last_run import last_config
+from tasks.stage import StageResult, whole_state
+from tasks.summary import show_stages
 
 
 def named(**ingest: str) -> str:
@@ -61,8 +63,12 @@ def test_a_summary_says_first_what_is_incomplete_and_why(artifacts, store, monke
     pages = []
     monkeypatch.setattr("tasks.summary.report.show_markdown", lambda key, page, title: pages.append(page))
     whole = StageResult(ArtifactRef("ingest", "1" * 64, artifacts.url), "computed", 1.0, 137, 10)
-    lacking = replace(whole, ref=ArtifactRef("item_profiles", "2" * 64, artifacts.url), unfinished="47 rows failed")
-    show_stages(store, load_config(), {"ingest": [whole]})
-    show_stages(store, load_config(), {"ingest": [whole], "item_profiles": [lacking]})
-    assert "INCOMPLETE" not in pages[0] and pages[1].startswith("## INCOMPLETE\n\n- **item_profiles**: 47 rows failed")
-    assert "retry-failed" in pages[1]
+    lacking = replace(whole, ref=ArtifactRef("embed", "2" * 64, artifacts.url), unfinished="47 of 137 texts: too busy")
+    gates = Gates(artifacts, load_config())
+    gates.done = {"ingest": [whole]}
+    show_stages(store, load_config(), gates)
+    gates.done |= {"embed": [lacking]}
+    show_stages(store, load_config(), gates)
+    assert "INCOMPLETE" not in pages[0] and "## INCOMPLETE\n\n- **embed**: 47 of 137 texts: too busy" in pages[1]
+    assert "retry-failed" in pages[1] and pages[1].startswith("## Data set sample: passed")
+    assert whole_state([whole]).name == "Completed" and whole_state([whole, lacking]).name == "Incomplete"

@@ -51,7 +51,9 @@ def test_an_unfinished_artifact_serves_but_is_not_taken_for_the_whole(settings, 
     with FakeLLM(lambda n, body: error(400, "invalid") if n in (2, 3) else None) as server:
         first = profiled(settings(server), store)
         items = first["item_profiles"][0]
-        assert items.unfinished.startswith("2 rows") and "INCOMPLETE" in str(items)
+        assert items.unfinished.startswith("2 of 24 profiles could not be had: 2 x http 400") and "INCOMPLETE" in str(
+            items
+        )
         assert items.ref.key != items.wanted and not first["user_profiles"][0].unfinished
         vectors = ArtifactStore.open(store).table(first["embed"][0].ref, "items")
         assert sum(not any(row["vector"]) for row in vectors.to_pylist()) == 2

@@ -14,8 +14,7 @@ def metrics(runs, metric="recall", part="test"):
         for (backbone, variant, *settings), values in runs.items()
         for seed, value in enumerate(values, start=1)
     ]
-    columns = zip(*rows, strict=True)
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, METRICS, strict=True)], schema=METRICS)
+    return pa.Table.from_pylist([dict(zip(METRICS.names, row, strict=False)) for row in rows], schema=METRICS)
 
 
 def test_by_hand():
