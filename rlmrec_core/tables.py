@@ -169,6 +169,21 @@ RECOMMENDATIONS = pa.schema(
         pa.field("score", pa.float32(), nullable=False),
     ]
 )
+REASONS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        # The user's own item that is nearest to it by the learnt vectors, and by the text's; with the cosine.
+        pa.field("behaviour_item_id", pa.string()),
+        pa.field("behaviour_cosine", pa.float32()),
+        pa.field("text_item_id", pa.string()),
+        pa.field("text_cosine", pa.float32()),
+        # What the profiles of the user and of the item have in common.
+        pa.field("words", pa.list_(pa.string()), nullable=False),
+        pa.field("sentence", pa.string(), nullable=False),
+    ]
+)
 
 
 class TableError(ValueError):

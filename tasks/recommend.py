@@ -11,18 +11,20 @@ from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
 from rlmrec_core.config.section import key_fields
+from rlmrec_core.explain import evidence
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
-from rlmrec_core.ranking.top_k import PADDING, Ranking, top_k
-from rlmrec_core.tables import RECOMMENDATIONS
+from rlmrec_core.ranking.top_k import PADDING, Ranking, known_pairs, top_k
+from rlmrec_core.tables import REASONS, RECOMMENDATIONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.metrics import best_model
 from tasks.models import load_split, load_vectors, model_settings
+from tasks.reasons import meaning, reasons_batches
 from tasks.results import titles_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
-VERSION = 2
+VERSION = 3
 
 
 @task(name="recommend", **UNCACHED)
@@ -42,9 +44,14 @@ def recommend(
         ranking = top_k(split, *vectors, config.k, config.left_out)
         user_ids = artifacts.table(prepare, "user_index")["user_id"]
         item_ids = artifacts.table(prepare, "item_index")["item_id"]
-        lists = _with_ids(ranking, user_ids, item_ids, titles_of(artifacts, prepare, item_ids))
+        titles = titles_of(artifacts, prepare, item_ids)
+        lists = _with_ids(ranking, user_ids, item_ids, titles)
         out.table("recommendations", lists)
         out.file("recommendations.csv", _as_csv(lists))
+        known = known_pairs(split, config.left_out)
+        found = evidence(ranking, known, vectors, **meaning(artifacts, measured_models(artifacts, evaluate)))
+        named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
+        out.batches("reasons", REASONS, reasons_batches(found, *named))
 
     result = stage.run(artifacts, write, force=force)
     _show(artifacts, result, chosen, config.fit_on)
@@ -53,14 +60,18 @@ def recommend(
 
 def chosen_model(artifacts: ArtifactStore, evaluate: ArtifactRef, variant: str) -> tuple[ModelId, ArtifactRef]:
     """The model of this variant that measured best (`best_model`), with its artifact."""
-    inputs = artifacts.manifest(evaluate).content.inputs
-    refs = [ArtifactRef("train", key, artifacts.url) for role, key in inputs.items() if role.startswith("train/")]
-    trained = {model_settings(artifacts, ref).model_id: ref for ref in refs}
+    trained = {model_settings(artifacts, ref).model_id: ref for ref in measured_models(artifacts, evaluate)}
     metrics = artifacts.table(evaluate, "metrics")
     chosen = best_model(metrics, variant, list(trained))
     if "validation" not in metrics["part"].to_pylist() and len(trained) > 1:
         report.log().warning("no validation part to choose a model by: taking %s", " ".join(map(str, chosen)))
     return chosen, trained[chosen]
+
+
+def measured_models(artifacts: ArtifactStore, evaluate: ArtifactRef) -> list[ArtifactRef]:
+    """The models that evaluate measured."""
+    inputs = artifacts.manifest(evaluate).content.inputs
+    return [ArtifactRef("train", key, artifacts.url) for role, key in inputs.items() if role.startswith("train/")]
 
 
 def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> ArtifactRef:

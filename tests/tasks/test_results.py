@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rlmrec_core.ranking.top_k import top_k
-from storage import ArtifactRef, ArtifactStore, StoreError
+from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError
 from tasks.datasets import UnknownDataSet, remember
 from tasks.models import load_model, load_split, model_settings
 from tasks.recommend import recommend
@@ -17,7 +17,6 @@ from tests.tasks.by_hand import tiny
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from storage import StoreConfig
 
     store = StoreConfig(url=str(tmp_path_factory.mktemp("results") / "artifacts"))
     config = tiny(train={"variants": ["base"]}, recommend={"k": 5})
@@ -101,3 +100,25 @@ def test_a_refitted_model_differs_in_its_data_alone(run):
     ranking = top_k(split, *model.vectors, 5, "all")
     assert (ranking.items >= 0).sum() == len(lists)
     assert result_of(recommend.fn(config, store, prepare, evaluate)).status == "hit"
+
+
+def test_every_place_of_every_list_has_a_reason_from_what_the_user_has(tmp_path):
+    store = StoreConfig(url=str(tmp_path / "artifacts"))
+    done = run_by_hand(tiny(train={"variants": ["con"]}), store)
+    artifacts = ArtifactStore.open(store)
+    made = done["recommend"][0].ref
+    lists, reasons = (artifacts.table(made, name).to_pandas() for name in ("recommendations", "reasons"))
+    place = ["user_id", "rank", "item_id"]
+    assert reasons[place].equals(lists[place])
+    split = artifacts.table(done["prepare"][0].ref, "split").to_pandas()
+    for side in ("user", "item"):
+        split = split.merge(artifacts.table(done["prepare"][0].ref, f"{side}_index").to_pandas())
+    train = split[split["part"] == "train"]
+    own = set(zip(train["user_id"], train["item_id"], strict=True))
+    for column in ("behaviour_item_id", "text_item_id"):
+        named = reasons[reasons[column].notna()]
+        assert len(named) > len(reasons) / 2
+        assert set(zip(named["user_id"], named[column], strict=True)) <= own
+    titles = artifacts.table(done["ingest"][0].ref, "items").to_pandas().set_index("item_id")["title"]
+    row = reasons[reasons["behaviour_item_id"].notna()].iloc[0]
+    assert titles[row["behaviour_item_id"]] in row["sentence"]
