@@ -1,7 +1,7 @@
 """Blocks of a release's lines turned into batches of the canonical tables, and the lines that cannot be."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +11,8 @@ from rlmrec_core.data import cells
 from rlmrec_core.data.layouts import SECONDS, Item, Owned, Review
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.malformed import Fault
-from rlmrec_core.data.objects import Columns, read_columns, read_records
-from rlmrec_core.data.texts import TEXTS_CUT, clean_texts, encodable, flat_text, n_long
+from rlmrec_core.data.objects import Columns, Record, exact_text, read_columns, read_records
+from rlmrec_core.data.texts import MAX_CHARS, TEXTS_CUT, clean_texts, flat_text, leaves, n_long
 from rlmrec_core.data.times import MICROSECONDS, parsed_times
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
@@ -34,12 +34,13 @@ def interaction_batch(block: Block, fields: Review) -> Parsed:
         batch = batch.filter(usable)
     counts = Counter({TEXTS_CUT: n_long(columns.arrays[fields.review]) if fields.review else 0})
     counts[_MISSING] = columns.n_missing
+    batch = _with_whole_ids(batch, {"user_id": fields.user, "item_id": fields.item}, counts)
     return batch.cast(INTERACTIONS), sorted(columns.faults + faults, key=lambda fault: fault.line), +counts
 
 
 def owned_batch(block: Block, fields: Owned) -> Parsed:
     """Batch of INTERACTIONS without rating, time and review: a row for each item of each line's user."""
-    records, faults = read_records(block)
+    records, faults = read_records(block, fields.user)
     rows: list[dict[str, Any]] = []
     for record in records:
         user, owned = _id(record.fields.get(fields.user)), record.fields.get(fields.items)
@@ -49,25 +50,50 @@ def owned_batch(block: Block, fields: Owned) -> Parsed:
         items = [_id(entry.get(fields.item)) if isinstance(entry, dict) else None for entry in owned]
         faults += [record.fault(f"{fields.item} is missing")] * items.count(None)
         rows += [{"user_id": user, "item_id": item} for item in items if item is not None]
-    return (
-        pa.RecordBatch.from_pylist(rows, schema=INTERACTIONS),
-        sorted(faults, key=lambda fault: fault.line),
-        Counter(),
-    )
+    return _built(rows, INTERACTIONS, {"user_id": fields.user, "item_id": fields.item}, faults, Counter())
 
 
 def item_batch(block: Block, fields: Item) -> Parsed:
     """Batch of ITEMS: a line needs the id."""
-    records, faults = read_records(block)
-    rows = []
+    records, faults = read_records(block, fields.item)
+    rows, counts = [], Counter[str]()
     for record in records:
         try:
             rows.append(_item(record.fields, fields))
+            counts += _repaired(record, fields)
         except ValueError as error:
             faults.append(record.fault(str(error)))
         except RecursionError:
             faults.append(record.fault("nested too deeply"))
-    return pa.RecordBatch.from_pylist(rows, schema=ITEMS), sorted(faults, key=lambda fault: fault.line), Counter()
+    return _built(rows, ITEMS, {"item_id": fields.item}, faults, counts)
+
+
+def _built(
+    rows: list[dict[str, Any]], schema: pa.Schema, ids: Mapping[str, str], faults: list[Fault], counts: Counter[str]
+) -> Parsed:
+    batch = _with_whole_ids(pa.RecordBatch.from_pylist(rows, schema=schema), ids, counts)
+    return batch.cast(schema), sorted(faults, key=lambda fault: fault.line), counts
+
+
+def _with_whole_ids(batch: pa.RecordBatch, ids: Mapping[str, str], counts: Counter[str]) -> pa.RecordBatch:
+    """The batch with ids like 1.0 read as 1; ids: by our name their name in the file."""
+    for name, source in ids.items():
+        whole, n = cells.whole_ids(batch.column(name))
+        if n:
+            counts[cells.UNIFIED.format(source)] += n
+            batch = batch.set_column(batch.schema.get_field_index(name), name, whole)
+    return batch
+
+
+def _repaired(record: Record, fields: Item) -> Counter[str]:
+    """How much of an item is cut, and whether NaN stands for something that is missing; most lines cannot have it."""
+    counts = Counter[str]()
+    if len(record.text) > MAX_CHARS or b"NaN" in record.text:
+        names = (fields.title, fields.description, *fields.attributes.values())
+        values = [value for name in names if name for value in leaves(record.fields.get(name))]
+        counts[TEXTS_CUT] = sum(isinstance(value, str) and len(value) > MAX_CHARS for value in values)
+        counts[_MISSING] = int(any(value != value for value in values))
+    return +counts
 
 
 def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
@@ -85,8 +111,8 @@ def _item(record: dict[str, Any], fields: Item) -> dict[str, Any]:
 
 def _id(value: Any) -> str | None:
     """An id as text without blanks around it, None if there is none."""
-    known = isinstance(value, str | int) and not isinstance(value, bool)
-    return (encodable(str(value)).strip() or None) if known else None
+    known = isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
+    return (exact_text(value, "the id").strip() or None) if known else None
 
 
 def _interactions(raw: dict[str, pa.Array], n: int, fields: Review) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:

@@ -35,10 +35,8 @@ def ids(chunk: Chunk, column: str) -> pa.Array:
     trimmed = trimmed_ids(array)
     if blanks := pc.sum(pc.not_equal(trimmed, array)).as_py():
         chunk.counts[f"ids with blanks around them in {column!r}"] += blanks
-    if pc.any(pc.and_(pc.ends_with(trimmed, "0"), pc.match_substring(trimmed, "."))).as_py():
-        whole = pc.replace_substring_regex(trimmed, r"^([+-]?\d+)\.0+$", r"\1")
-        chunk.counts[_UNIFIED.format(column)] += pc.sum(pc.not_equal(whole, trimmed)).as_py() or 0
-        trimmed = whole
+    trimmed, n = whole_ids(trimmed)
+    chunk.counts[UNIFIED.format(column)] += n
     if pc.any(pc.match_substring(trimmed, "e+", ignore_case=True)).as_py():
         rounded = pc.match_substring_regex(trimmed, r"^\d(\.\d+)?[Ee]\+\d+$")
         chunk.refuse(column, rounded, "{} has lost digits of the id", "format the column as text in the spreadsheet")
@@ -54,7 +52,15 @@ def trimmed_ids(array: pa.Array) -> pa.Array:
 
 
 _UNSEEN = "\x00\ufeff\u200b\u200c\u200d\u2060"
-_UNIFIED = "ids like 1.0 read as 1 in {!r}"
+UNIFIED = "ids like 1.0 read as 1 in {!r}"
+
+
+def whole_ids(ids: pa.Array) -> tuple[pa.Array, int]:
+    """The texts, whole numbers without a fraction of zero; and how many had one."""
+    if not pc.any(pc.and_(pc.ends_with(ids, "0"), pc.match_substring(ids, "."))).as_py():
+        return ids, 0
+    whole = pc.replace_substring_regex(ids, r"^([+-]?\d+)\.0+$", r"\1")
+    return whole, pc.sum(pc.not_equal(whole, ids)).as_py() or 0
 
 
 def _with_ids(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
@@ -72,7 +78,7 @@ def _whole(chunk: Chunk, column: str, array: pa.Array) -> pa.Array:
         column, pc.greater(size, float(2**53)), "{} has lost digits of the id", "store ids as text or integers"
     )
     exact = pc.fill_null(pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less_equal(size, float(2**53))), False)
-    chunk.counts[_UNIFIED.format(column)] += pc.sum(exact).as_py() or 0
+    chunk.counts[UNIFIED.format(column)] += pc.sum(exact).as_py() or 0
     whole = pc.if_else(exact, numbers, pa.scalar(None, pa.float64())).cast(pa.int64())
     return pc.coalesce(whole.cast(pa.string()), numbers.cast(pa.string()))
 

@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from rlmrec_core.data.delimited import read_delimited
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.files import ONE_PER_LINE, explained, format_of, is_utf8, read_utf8, refuse_whole_json
 from rlmrec_core.data.malformed import Fault, MalformedLines, excerpt
+from rlmrec_core.data.objects import require_once
 
 LINES_PER_CHUNK = 20_000
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -193,7 +193,6 @@ def _read_json_lines(
     file: Path, columns: list[str], form: TableFormat, faults: MalformedLines | None
 ) -> Iterator[Chunk]:
     seen: set[str] = set()
-    keys = [json.dumps(name).encode() for name in columns]
     n_rows = n_lines = 0
     for lines in _lines(file, form.encoding):
         if not n_lines:
@@ -206,7 +205,7 @@ def _read_json_lines(
                 continue
             n_rows += 1
             try:
-                objects.append(_parse(line, counts, keys))
+                objects.append(_parse(line, counts, columns))
                 places.append((n_rows, n_lines))
             except ValueError as error:
                 misfits.append(Fault(n_lines, str(error), line.strip(), n_rows, None, ONE_PER_LINE))
@@ -260,11 +259,8 @@ def _folded(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
-def _parse(line: bytes, counts: Counter[str], keys: Sequence[bytes]) -> dict[str, Any]:
-    """The line's object, its numbers with all their digits. Raises ValueError if it holds none, or a key twice.
-
-    keys: as JSON writes them, of the columns that are asked for.
-    """
+def _parse(line: bytes, counts: Counter[str], columns: Sequence[str]) -> dict[str, Any]:
+    """The line's object, its numbers with all their digits. Raises ValueError if it holds none, or a column twice."""
     try:
         parsed = _loads(line)
     except ValueError as error:
@@ -277,20 +273,8 @@ def _parse(line: bytes, counts: Counter[str], keys: Sequence[bytes]) -> dict[str
             counts["lines with NaN, which is no JSON, read as missing"] += 1
     if not isinstance(parsed, dict):
         raise ValueError(f"a JSON {type(parsed).__name__}, not an object")
-    for key in keys:
-        if line.count(key) > 1:
-            with suppress(RecursionError):
-                json.loads(line, object_pairs_hook=_once)
+    require_once(line, columns)
     return parsed
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of the pairs. Raises ValueError where two have one key: parsers take either."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        key = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
-        raise ValueError(f"the key {key!r} stands there twice")
-    return found
 
 
 _LONG_NUMBER = re.compile(rb"[:\[,\s]-?\d{19}")

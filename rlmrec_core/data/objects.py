@@ -7,10 +7,10 @@ is wrong is told of each line and its neighbours are read as ever.
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from operator import attrgetter
 from typing import Any, cast
 
@@ -65,12 +65,13 @@ class Columns:
         return Fault(number, problem, self._lines[number - self.block.first_line].strip())
 
 
-def read_records(block: Block) -> tuple[list[Record], list[Fault]]:
-    """Every line's object, and the lines that hold none."""
+def read_records(block: Block, key: str) -> tuple[list[Record], list[Fault]]:
+    """Every line's object, and the lines that hold none, or two of the key."""
     records, faults = [], []
     rewritten = block if _is_json(block) else replace(block, data=as_json(block.data))
     for (number, line), (_, literal) in zip(block.lines(), rewritten.lines(), strict=True):
         try:
+            require_once(_one_form(line, literal), [key])
             records.append(Record(number, line, _parse(line, literal)))
         except ValueError as error:
             faults.append(Fault(number, str(error), line))
@@ -93,6 +94,7 @@ def read_columns(block: Block, schema: pa.Schema) -> Columns:
     return Columns(arrays, numbers, block, faults, n_missing)
 
 
+_MAX_EXACT = 2**53  # Above it floating-point numbers leave integers out.
 _LITERAL = (b"{'", b"{u")
 _REFUSED = (msgspec.MsgspecError, UnicodeError, RecursionError, pa.ArrowInvalid)
 
@@ -125,8 +127,39 @@ def _rows_at_once(block: Block, schema: pa.Schema) -> list[Any] | None:
     with suppress(*_REFUSED):
         _check_utf8(data)
         rows: list[Any] = _decoder(schema)[1].decode_lines(data)
-        return rows if len(rows) == block.n_lines else None
+        # The two ids come first; a key that stands there twice is looked for where there are more keys than values.
+        ids = range(min(2, len(schema)))
+        once = all(data.count(_quoted(schema.names[place])) <= _n_given(rows, place) for place in ids)
+        return rows if once and len(rows) == block.n_lines else None
     return None
+
+
+def _n_given(rows: list[Any], place: int) -> int:
+    return len(rows) - list(map(attrgetter(f"field_{place}"), rows)).count(None)
+
+
+@cache
+def _quoted(name: str) -> bytes:
+    return json.dumps(name).encode()
+
+
+def _one_form(line: bytes, literal: bytes) -> bytes:
+    """The line as JSON, also where it is a Python literal among lines of JSON."""
+    return as_json(line) if line == literal and line.startswith(_LITERAL) else literal
+
+
+def require_once(line: bytes, names: Iterable[str]) -> None:
+    """Raise ValueError where one of the names is a key of an object twice: parsers take either. line: as JSON."""
+    for name in names:
+        if line.count(_quoted(name)) > 1:
+            with suppress(RecursionError, json.JSONDecodeError):
+                json.loads(line, object_pairs_hook=partial(_once, name))
+
+
+def _once(name: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if sum(key == name for key, _ in pairs) > 1:
+        raise ValueError(f"the key {name!r} stands there twice")
+    return dict(pairs)
 
 
 def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[int], list[Fault], int]:
@@ -152,6 +185,7 @@ def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[i
 def _row(line: bytes, literal: bytes, schema: pa.Schema) -> tuple[msgspec.Struct, bool]:
     """The line's row, and whether a NaN in it stands for what is missing."""
     row_type, decoder = _decoder(schema)
+    require_once(_one_form(line, literal), schema.names)
     with suppress(*_REFUSED):
         _check_utf8(line)
         return cast(msgspec.Struct, decoder.decode(literal if line.startswith(_LITERAL) else line)), False
@@ -225,13 +259,16 @@ def _fit(value: Any, field: pa.Field) -> str | float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{field.name} is a {type(value).__name__}")
     if pa.types.is_string(field.type):
-        return _text(value, field)
+        return exact_text(value, field.name)
     return _number(value, field)
 
 
-def _text(value: str | int | float, field: pa.Field) -> str:
-    if isinstance(value, float):
-        raise ValueError(f"{field.name} is a float")
+def exact_text(value: str | int | float, name: str) -> str:
+    """The value as text. Raises ValueError on a number with a fraction, or one so big that it has lost digits."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{name} is a float")
+    if isinstance(value, float) and abs(value) > _MAX_EXACT:
+        raise ValueError(f"{name} is a number that has lost digits")
     return encodable(str(value))
 
 

@@ -167,6 +167,13 @@ def flat_text(value: Any, separator: str = ", ") -> str | None:
 
 
 def _parts(value: Any) -> Iterator[str]:
+    for leaf in leaves(value):
+        if isinstance(leaf, str | int | float) and not isinstance(leaf, bool) and (text := clean_text(str(leaf))):
+            yield text
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """What lists, sets and objects hold, however deep, in their order; of an object that has one, the name alone."""
     if isinstance(value, dict):
         named = value.get("name")
         value = [named] if named is not None else list(value.values())
@@ -174,9 +181,9 @@ def _parts(value: Any) -> Iterator[str]:
         value = sorted(value, key=str)  # Their order differs from one run to the next.
     if isinstance(value, list | tuple | np.ndarray):
         for part in value:
-            yield from _parts(part)
-    elif isinstance(value, str | int | float) and not isinstance(value, bool) and (text := clean_text(str(value))):
-        yield text
+            yield from leaves(part)
+    else:
+        yield value
 
 
 def encodable(text: str) -> str:

@@ -171,6 +171,9 @@ BAD_LINES = {
     b'{"reviewerID": "u", "asin": ["i"]}': "asin is a list",
     b'{"reviewerID": true, "asin": "i"}': "reviewerID is a bool",
     b'{"reviewerID": 1.5, "asin": "i"}': "reviewerID is a float",
+    b'{"reviewerID": 1e16, "asin": "i"}': "reviewerID is a number that has lost digits",
+    b'{"reviewerID": "u", "asin": "i", "asin": "j"}': "the key 'asin' stands there twice",
+    b"{'reviewerID': 'u', 'reviewerID': 'v', 'asin': 'i'}": "the key 'reviewerID' stands there twice",
     b'{"reviewerID": "u", "asin": "i", "overall": "five"}': "overall is not a number",
     b'{"reviewerID": "u", "asin": "i", "overall": Infinity}': "overall is not a finite number",
     b'{"reviewerID": "u", "asin": "i", "unixReviewTime": 1e18}': "unixReviewTime is not a time",
@@ -187,6 +190,32 @@ def test_a_bad_line_is_skipped_counted_and_shown(tmp_path: Path, line: bytes, pr
     assert (fault["file"], fault["line"], fault["problem"]) == (file, 2, problem)
     assert fault["text"].encode().startswith(line[:10].replace(b"\xff", b"\\xff"))
     assert {row["name"]: row["value"] for row in ingested.report().to_pylist()}[f"malformed lines in {file}"] == 1
+
+
+def test_ids_that_went_through_floats_are_whole_again(tmp_path: Path) -> None:
+    lines = b'{"reviewerID": 7.0, "asin": "12.0"}\n{"reviewerID": "7", "asin": 12}\n'
+    amazon(tmp_path, lines)
+    amazon(tmp_path, b'{"asin": 12.0, "title": "A"}\n{"asin": "12.50", "title": "B"}\n', "meta_Books.json")
+    ingested = opened(tmp_path, "amazon-2014")
+    tables = drain(ingested.tables)
+    assert tables["interactions"]["user_id"].to_pylist() == ["7", "7"]
+    assert tables["interactions"]["item_id"].to_pylist() == ["12", "12"]
+    assert tables["items"]["item_id"].to_pylist() == ["12", "12.50"]
+    report = {row["name"]: row["value"] for row in ingested.report().to_pylist()}
+    assert report["ids like 1.0 read as 1 in 'reviewerID'"] == 1 and report["ids like 1.0 read as 1 in 'asin'"] == 2
+
+
+def test_what_is_odd_about_items_is_counted(tmp_path: Path) -> None:
+    amazon(tmp_path, written([REVIEWS["amazon-2014"]]))
+    items = ['{"asin": "a", "title": NaN}', '{"asin": "b", "title": "T", "asin": "c"}']
+    items += [json.dumps({"asin": "d", "description": ["x" * 40_000, "NaN"]}), '{"asin": "e", "price": NaN}']
+    amazon(tmp_path, "\n".join(items).encode(), "meta_Books.json")
+    ingested = opened(tmp_path, "amazon-2014")
+    assert drain(ingested.tables)["items"]["item_id"].to_pylist() == ["a", "d", "e"]
+    [fault] = ingested.malformed().to_pylist()
+    assert fault["problem"] == "the key 'asin' stands there twice"
+    report = {row["name"]: row["value"] for row in ingested.report().to_pylist()}
+    assert report["NaN read as missing"] == 1 and report["texts of more than 30,000 characters, cut"] == 1
 
 
 def test_too_many_bad_lines_are_an_error(tmp_path: Path) -> None:
