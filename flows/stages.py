@@ -27,7 +27,7 @@ from tasks import report
 from tasks.datasets import chosen, remember
 from tasks.plan import plan_of_items, plan_of_users
 from tasks.stage import StageResult, as_states
-from tasks.stages import STAGE
+from tasks.stages import STAGE, train_for_this_data
 
 Data = TypeVar("Data")
 _LOCAL = EngineConfig()
@@ -178,6 +178,10 @@ def train(
     """
     from tasks.train import reads_semantics  # loads torch, which takes seconds
 
+    if not embed:
+        artifacts = ArtifactStore.open(store)
+        split = find_inputs(artifacts, chosen(artifacts, name), prepare=prepare)["prepare"][0]
+        config = train_for_this_data(config, store, split)
     keys = {"prepare": prepare} | ({"embed": embed} if reads_semantics(config) else {})
     return _ended(results := _run("train", name, config, store, force, engine, **keys), results)
 

@@ -44,9 +44,10 @@ def prepare(
     return as_state(result)
 
 
-def has_text(store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef, embedded: str = "profile") -> bool:
+def has_text(store: StoreConfig, prepare: ArtifactRef, embedded: str = "profile") -> bool:
     """Whether there is anything that semantic vectors could be made from; embedded: EmbedConfig.embed_source."""
     artifacts = ArtifactStore.open(store)
+    ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], artifacts.url)
     found = {row["name"]: row["value"] for row in artifacts.table(prepare, "statistics").to_pylist()}
     texts = ("interactions with review", *(f"items with {name}" for name in ("title", "description", "attributes")))
     imported = (artifacts.dataset(ingest, f"imported_{side}_profiles").count_rows() for side in ("item", "user"))

@@ -11,7 +11,7 @@ from typing import Any
 from prefect import Task
 from prefect.utilities.importtools import import_object
 
-from rlmrec_core.config import PipelineConfig
+from rlmrec_core.config import PipelineConfig, TrainConfig
 from storage import ArtifactRef, StoreConfig
 from tasks import report
 from tasks.embed import embed_stage, undisturbed, vectors_at_once
@@ -134,14 +134,22 @@ def for_this_data(
     config: PipelineConfig, store: StoreConfig, done: Mapping[str, Sequence[StageResult]]
 ) -> PipelineConfig:
     """The settings; for Base alone where the prepared data hold no text. Raises DataError if Base is not wanted."""
-    from tasks.train import base_alone
-
-    ingest, prepare = (done[stage][0].ref for stage in ("ingest", "prepare"))
-    if not _reads_semantics(config) or has_text(store, ingest, prepare, config.embed.embed_source):
-        return config
-    train = base_alone(config.train, config.recommend.variant)
-    report.log().warning("the data hold no text: Base alone is trained, without profiles and semantic vectors")
+    prepare = done["prepare"][0].ref
+    train = train_for_this_data(config.train, store, prepare, config.embed.embed_source, config.recommend.variant)
     return config.model_copy(update={"train": train})
+
+
+def train_for_this_data(
+    config: TrainConfig, store: StoreConfig, prepare: ArtifactRef, embedded: str = "profile", recommended: str = "best"
+) -> TrainConfig:
+    """The same for the settings of training; embedded: EmbedConfig.embed_source, recommended: the variant wanted."""
+    from tasks.train import base_alone, reads_semantics
+
+    if not reads_semantics(config) or has_text(store, prepare, embedded):
+        return config
+    alone = base_alone(config, recommended)
+    report.log().warning("the data hold no text: Base alone is trained, without profiles and semantic vectors")
+    return alone
 
 
 def _reads_semantics(config: PipelineConfig) -> bool:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from rlmrec_core.config.data import TableFormat
 from rlmrec_core.data.delimited import read_delimited
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.files import ONE_PER_LINE, explained, format_of, is_utf8, read_utf8, refuse_whole_json
+from rlmrec_core.data.files import ONE_PER_LINE, explained, format_of, holds_utf8, read_utf8, refuse_whole_json
 from rlmrec_core.data.malformed import Fault, MalformedLines, excerpt
 from rlmrec_core.data.objects import require_once
 
@@ -113,7 +113,7 @@ def read_chunks(
 
 def read_headless_chunks(file: Path, names: Sequence[str]) -> Iterator[Chunk]:
     """A file whose columns have no header and are set apart by `::`, as MovieLens once was: in UTF-8, or in Latin-1."""
-    encoding = "utf-8" if is_utf8(file) else "latin-1"
+    encoding = "utf-8" if holds_utf8(file) else "latin-1"
     form = TableFormat(delimiter="::", quote="", column_names=tuple(names), encoding=encoding)
     return read_chunks([file], names, form)
 

@@ -220,7 +220,7 @@ class _Reader:
         rows = Rows({}, numbers, lambda: lines)
         try:
             for record in records_of(text, layout.dialect, self._line):
-                end, cells = record.end, record.cells
+                begin, end, cells = end, record.end, record.cells
                 if is_blank(cells) and (width > 1 or not cells):
                     continue
                 if layout.block_column and (value := _block_value(cells)):
@@ -234,6 +234,11 @@ class _Reader:
                     cells[width - 1 :] = [layout.dialect.delimiter.join(cells[width - 1 :])]
                 if len(cells) != width or (layout.block_column and not self._block_value):
                     rows.faults.append(_misfit(record, number, width, layout))
+                    continue
+                if layout.dialect.quote and (cell := _spaced(cells, layout.dialect, text[begin:end])):
+                    problem = f"{cell[:80]!r} has a blank before its quote"
+                    way_out = f"remove the blanks after the delimiter, or {_unquoted(layout.dialect)}"
+                    rows.faults.append(Fault(record.line, problem, cell, number, None, way_out))
                     continue
                 kept.append([*cells, self._block_value or ""] if layout.block_column else cells)
                 numbers.append(number)
@@ -250,6 +255,13 @@ class _Reader:
 
 def _block_value(cells: list[str]) -> str | None:
     return cells[0].strip().removesuffix(":").strip() if len(cells) == 1 and cells[0].rstrip().endswith(":") else None
+
+
+def _spaced(cells: list[str], dialect: Dialect, written: str) -> str | None:
+    """A cell whose quotes are text only because a blank stands before them; in a quoted cell they would be doubled."""
+    found = (cell for cell in cells if cell[:1] in (" ", "\t") and cell.strip()[:1] == dialect.quote)
+    closed = (cell for cell in found if cell.strip()[1:].endswith(dialect.quote))
+    return next((cell for cell in closed if written.startswith(cell) or dialect.delimiter + cell in written), None)
 
 
 def _misfit(record: Record, number: int, width: int, layout: _Layout) -> Fault:

@@ -263,13 +263,20 @@ def refuse_whole_json(lines: Sequence[bytes], file: Path | str) -> None:
         raise DataError.at("a JSON object over several lines", _ONE_BY_ONE.format("."), file=file)
 
 
-def is_utf8(file: Path) -> bool:
-    """Whether a whole file is UTF-8, whatever mark it begins with."""
+def holds_utf8(file: Path) -> bool:
+    """Whether a file without a byte order mark has characters beyond ASCII, all of them in UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for block in read_utf8(file):
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+    beyond = False
+    with explained(file), ExitStack() as stack:
+        stream = _unpacked(file, stack)
+        block = stream.read(BLOCK_BYTES)
+        if any(block.startswith(mark) for mark in _MARKS):
+            return False
+        while block:
+            beyond = beyond or not block.isascii()
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError:
+                return False
+            block = stream.read(BLOCK_BYTES)
+    return beyond

@@ -26,12 +26,22 @@ class FilterLog:
 
     _rows: list[dict[str, object]] = field(default_factory=list)
     _n_last: int = 0
+    _greediest: tuple[int, str, int, str] = (0, "", 0, "")
+    """How many the step that removed most removed, its name, of how many, and its way out."""
 
     def record(self, step: str, edges: Edges, way_out: str, note: str | None = None) -> None:
         """Add a step. Raises DataError, with the way out, if it left nothing."""
         removed = max(self._n_last - len(edges), 0)
         if not len(edges):
-            raise DataError.at(f"step {step!r} removed the last {removed} interactions", way_out)
+            problem, (most, before, n, first) = (
+                f"step {step!r} removed the last {removed:,} interactions",
+                self._greediest,
+            )
+            if most > removed:
+                problem += f", after {before!r} had removed {most:,} of {n:,}"
+                way_out = f"{first}, or {way_out}"
+            raise DataError.at(problem, way_out)
+        self._greediest = max(self._greediest, (removed, step, self._n_last, way_out))
         counts = {"users": n_distinct(edges.user), "items": n_distinct(edges.item), "interactions": len(edges)}
         self._rows.append({"step": step, **counts, "removed": removed, "note": note})
         self._n_last = len(edges)

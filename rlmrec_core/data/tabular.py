@@ -1,5 +1,6 @@
 """A user's own tables: CSV, TSV, other delimited text, JSON Lines or Parquet, with a column mapping."""
 
+import codecs
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from rlmrec_core.data import cells
 from rlmrec_core.data.chunks import SUFFIXES, Chunk, read_chunks
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.files import find_files
+from rlmrec_core.data.files import find_files, format_of, holds_utf8
 from rlmrec_core.data.malformed import MalformedLines
 from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.times import TimeColumn
@@ -57,6 +58,7 @@ class TabularReader(Reader):
             yield batch
         self.malformed.finish(str(file), n_rows)
         self.warnings += times.warnings(file, config.columns.timestamp or "")
+        self._doubt_encoding(file, config.encoding)
 
     def items(self) -> Iterator[pa.RecordBatch]:
         columns = self.config.columns
@@ -85,6 +87,14 @@ class TabularReader(Reader):
             n_rows += batch.num_rows
             yield batch
         self.malformed.finish(str(file), n_rows)
+        self._doubt_encoding(file, self.config.format_of_items.encoding)
+
+    def _doubt_encoding(self, file: Path, encoding: str | None) -> None:
+        """Encodings of one byte a character take anything, text in UTF-8 too, and garble it."""
+        named = encoding and codecs.lookup(encoding).name != "utf-8" and format_of(file) != ".parquet"
+        if named and holds_utf8(file):
+            what = f"the text is read as {encoding}, though all of it could be UTF-8"
+            self.warnings.append(f"{file}: {what}; if it is garbled, leave ingest.encoding out")
 
     def _interaction_batch(
         self, chunk: Chunk, times: TimeColumn, known: set[str] | None, seen: set[str]

@@ -107,6 +107,16 @@ def test_a_refresh_takes_the_settings_of_the_last_full_run(store):
     assert {stage["status"] for stage in last_run(store)["stages"]} == {"hit"}
 
 
+def test_training_alone_leaves_text_to_data_that_have_some(store, tmp_path):
+    rows = "".join(f"u{user},i{item}\n" for user in range(8) for item in range(9) if (user + item) % 3)
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id\n{rows}")
+    config = tiny(ingest={"reader": "tabular", "path": str(tmp_path)}, prepare={"k_core": 1})
+    stages.ingest(config.ingest, store)
+    split = stages.prepare(config.prepare, store)
+    trained = stages.train(config.train, store, prepare=split.ref.key)
+    assert [result.title.split()[2] for result in trained] == ["base"]
+
+
 def shop(folder: Path, **renamed: str) -> Path:
     """A shop's tables: 12 users, who all bought 8 of its 9 items."""
     folder.mkdir(exist_ok=True)

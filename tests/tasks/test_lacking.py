@@ -11,11 +11,15 @@ from rlmrec_core.data import DataError
 from storage import ArtifactStore, StoreConfig
 from tasks.ingest import ingest
 from tasks.prepare import has_text, prepare
-from tasks.stages import result_of
+from tasks.stages import result_of, train_for_this_data
 from tasks.train import base_alone
 from tests.tasks.by_hand import run_by_hand, tiny
 
 ORDERS = [(f"anna{user}", f"sku-{item}") for user in range(8) for item in range(9) if (user + item) % 3]
+
+
+BASE = {"train": {"variants": ["base"]}}
+"""Where text does not matter: no encoder is loaded."""
 
 
 @pytest.fixture
@@ -92,8 +96,8 @@ def test_without_any_text_base_is_trained_alone(shop, store):
     config = settings(shop, ORDERS, named=False)
     raw = result_of(ingest.fn(config.ingest, store))
     split = result_of(prepare.fn(config.prepare, store, raw.ref))
-    assert not has_text(store, raw.ref, split.ref) and not has_text(store, raw.ref, split.ref, "title")
-    alone = base_alone(config.train, "best")
+    assert not has_text(store, split.ref) and not has_text(store, split.ref, "title")
+    alone = train_for_this_data(config.train, store, split.ref)
     assert alone.variants == ("base",)
     for train, wanted in ((config.train, "con"), (config.train.model_copy(update={"variants": ("con",)}), "best")):
         with pytest.raises(DataError, match=r"no text.*train\.variants.*ingest\.columns"):
@@ -104,7 +108,7 @@ def test_without_any_text_base_is_trained_alone(shop, store):
 
 def test_a_user_who_has_everything_gets_an_empty_list(shop, store, caplog):
     everything = [("collector", f"sku-{item}") for item in range(9)]
-    results = stages_of(settings(shop, ORDERS + everything, prepare={"ratios": [1, 0, 0]}), store)
+    results = stages_of(settings(shop, ORDERS + everything, prepare={"ratios": [1, 0, 0]}, **BASE), store)
     assert "'collector', have all 9 items" in caplog.text
     lists = lists_of(store, results)
     assert set(lists) == {user for user, _ in ORDERS}
@@ -122,7 +126,8 @@ def test_one_user_is_refused_by_name_before_anything_is_written(shop, store, rat
 
 def test_an_empty_part_by_chance(shop, store, caplog):
     # Too few interactions for a share of one in twenty.
-    results = stages_of(settings(shop, ORDERS, prepare={"ratios": [98, 1, 1]}, train={"fixed_epochs": 2}), store)
+    chosen = settings(shop, ORDERS, prepare={"ratios": [98, 1, 1]}, train={"fixed_epochs": 2, "variants": ["base"]})
+    results = stages_of(chosen, store)
     assert "no interaction is in validation" in caplog.text and "no interaction is in test" in caplog.text
     assert len(lists_of(store, results)) == 8
 

@@ -109,6 +109,13 @@ def test_quotes_within_a_cell_are_text(tmp_path: Path) -> None:
     assert rows(chosen) == [("u1", "i1", '5" disc'), ("u2", "i,2", 'a "b"')]
 
 
+def test_quotes_after_a_blank_are_not_taken_for_text(tmp_path: Path) -> None:
+    chosen = config(tmp_path, b'user, item, text\nu1, i1, a\n"u2", "i2", "b"\nu3,i3, "c" and d\nu4,i4," ""e"""\n')
+    assert rows(chosen) == [("u1", "i1", " a"), ("u3", "i3", ' "c" and d'), ("u4", "i4", ' "e"')]
+    [fault] = check(chosen).faults.to_pylist()
+    assert (fault["row"], fault["problem"]) == (2, "' \"i2\"' has a blank before its quote")
+
+
 def test_tab_separated_files_have_no_quotes_unless_said(tmp_path: Path) -> None:
     chosen = config(tmp_path, b'user\titem\ttext\nu1\ti1\t"Sam"\nu2\ti2\t"open\n', "a.tsv")
     assert rows(chosen) == [("u1", "i1", '"Sam"'), ("u2", "i2", '"open')]

@@ -75,6 +75,14 @@ def test_encodings_are_named_or_asked_for(tmp_path: Path) -> None:
         config(tmp_path, encoding="klingon")
 
 
+def test_a_wrong_name_of_an_encoding_that_takes_anything_is_told(tmp_path: Path) -> None:
+    table = "user,item,text\nu1,i1,ä\n"
+    [told] = check(config(tmp_path, table.encode(), encoding="latin-1")).warnings
+    assert "the text is read as latin-1, though all of it could be UTF-8" in told
+    for data, encoding in ((table.encode("latin-1"), "latin-1"), (TABLE, "latin-1"), (table.encode(), "utf8")):
+        assert check(config(tmp_path, data, encoding=encoding)).warnings == []
+
+
 def test_names_that_look_like_patterns(tmp_path: Path) -> None:
     data = b"user,item,text\nu1,i1,a\nu2,i2,b\n"
     assert rows(config(tmp_path, data, "orders [final].csv")) == GOOD

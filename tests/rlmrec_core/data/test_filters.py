@@ -36,6 +36,16 @@ def statistics(tables: dict[str, pa.Table]) -> dict[str, float]:
     return {row["name"]: row["value"] for row in tables["statistics"].to_pylist()}
 
 
+def test_the_way_out_looks_at_the_step_that_removed_most() -> None:
+    rows = [(user, item, 2.0 if item > "i2" else 5.0) for user, item, *_ in BLOCK]
+    message = (
+        r"step 'k_core' removed the last 48 interactions, after 'min_rating' had removed 84 of 132; "
+        r"lower prepare.min_rating \(now 3\), or lower prepare.k_core \(now 10\)"
+    )
+    with pytest.raises(DataError, match=message):
+        prepared(rows, min_rating=3, k_core=10)
+
+
 DATED = [
     ("u", "before", None, datetime(2019, 12, 31, 23, 59, 59)),
     ("u", "first", None, datetime(2020, 1, 1)),
