@@ -12,6 +12,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.split import Split
@@ -56,6 +57,21 @@ def load(path: Path, run_id: str) -> State | None:
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         logger.warning("checkpoint %s is unreadable (%s): starting from the first epoch", path, error)
         return None
+
+
+def moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """What an optimizer remembers of each parameter, by `<parameter's place>/<name>`."""
+    remembered = optimizer.state_dict()["state"].items()
+    return {f"{place}/{name}": value for place, named in remembered for name, value in named.items()}
+
+
+def restore_moments(optimizer: Optimizer, saved: Mapping[str, Tensor]) -> None:
+    """Have an optimizer of the same parameters remember what `moments` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in saved.items():
+        place, name = key.split("/")
+        state.setdefault(int(place), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def run_id(split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None) -> str:

@@ -1,11 +1,28 @@
-"""Where a run stands: its history, its best epoch, and whether it is time to stop."""
+"""Where a run stands: its history, its validations, its best epoch, and whether it is time to stop."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from torch import Tensor
 
-STOPPING_METRIC = "recall@20"
+from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
+from rlmrec_core.ranking.top_k import Ranker
+from rlmrec_core.split import Split
+
+VALIDATION_K = 20
+STOPPING_METRIC = f"recall@{VALIDATION_K}"
+
+
+def validation_metrics(split: Split, ranker: Ranker, users: Tensor, items: Tensor) -> dict[str, float]:
+    """Recall@20 and NDCG@20 of these vectors on the validation part; nothing where there is none."""
+    if not len(split.validation.user):
+        return {}
+    ranked, _ = ranker.rank(users, items, VALIDATION_K)
+    hits = find_hits(ranked.cpu().numpy().astype(np.int32), split.validation, split.n_items)
+    measures = {"recall": recall, "ndcg": ndcg}
+    return {f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean()) for name, measure in measures.items()}
 
 
 @dataclass

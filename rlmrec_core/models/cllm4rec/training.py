@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +19,12 @@ from rlmrec_core.models.cllm4rec.schedule import Batches, Epoch, Phase, schedule
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.trunk import Trunk, UnusableTrunk, digest_of, load_trunk
 from rlmrec_core.models.family import EpochRecord, FitResult, TrainingDiverged
-from rlmrec_core.models.progress import Progress
-from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
+from rlmrec_core.models.progress import Progress, validation_metrics
 from rlmrec_core.ranking.top_k import Ranker
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
 from rlmrec_core.vectors import SemanticEmbeddings
 
-VALIDATION_K = 20
 _MOST_POSITIONS = 1024
 
 
@@ -210,14 +207,7 @@ class Trainer:
 
         Without a validation part there are no metrics, and the latest weights are kept.
         """
-        metrics: dict[str, float] = {}
-        if len(self.split.validation.user):
-            ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
-            hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
-            metrics = {
-                f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean())
-                for name, measure in (("recall", recall), ("ndcg", ndcg))
-            }
+        metrics = validation_metrics(self.split, self.ranker, *self.model.vectors())
         if self.progress.validated(epoch.number, metrics):
             self.best = {name: tensor.clone() for name, tensor in self._weights().items()}
         return metrics
@@ -239,27 +229,20 @@ class Trainer:
             self.trunk.load_state_dict(own)
 
     def _state(self) -> checkpoints.State:
-        moments = {
-            f"{side}/{row}/{name}": value
-            for side, optimizer in self.optimizers.items()
-            for row, named in optimizer.state_dict()["state"].items()
-            for name, value in named.items()
-        }
-        tensors = {"model": self._weights(), "best": self.best, "optimizer": moments}
+        moments = {side: checkpoints.moments(optimizer) for side, optimizer in self.optimizers.items()}
+        flat = {f"{side}/{name}": tensor for side, named in moments.items() for name, tensor in named.items()}
+        tensors = {"model": self._weights(), "best": self.best, "optimizer": flat}
         return checkpoints.State(tensors, self.progress.to_json())
 
     def _restore(self, saved: checkpoints.State) -> None:
         self.load_weights(saved.tensors["model"])
         self.best = {name: one.to(self.settings.device) for name, one in saved.tensors.get("best", {}).items()}
-        moments: dict[str, dict[int, dict[str, Any]]] = {}
-        for place, tensor in saved.tensors.get("optimizer", {}).items():
-            side, row, name = place.split("/")
-            moments.setdefault(side, {}).setdefault(int(row), {})[name] = tensor
         self.progress = Progress(**saved.progress)
         self._begin(self.schedule[self.progress.next_epoch - 1].phase)
-        for side, state in moments.items():
-            optimizer = self._optimizer(side)
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        flat = saved.tensors.get("optimizer", {})
+        for side in dict.fromkeys(name.partition("/")[0] for name in flat):
+            own = {name.removeprefix(f"{side}/"): one for name, one in flat.items() if name.startswith(f"{side}/")}
+            checkpoints.restore_moments(self._optimizer(side), own)
 
 
 def _run_id(

@@ -4,9 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,14 +13,11 @@ from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.family import EpochRecord, FitResult, OnEpoch, TrainingDiverged
 from rlmrec_core.models.graph.recommender import build_recommender
 from rlmrec_core.models.graph.sampler import PairSampler
-from rlmrec_core.models.progress import Progress
-from rlmrec_core.ranking.metrics import find_hits, ndcg, recall
+from rlmrec_core.models.progress import Progress, validation_metrics
 from rlmrec_core.ranking.top_k import Ranker
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
 from rlmrec_core.vectors import SemanticEmbeddings
-
-VALIDATION_K = 20
 
 
 def fit(
@@ -121,7 +116,7 @@ class Trainer:
         Without a validation part there are no metrics, and the latest weights are kept.
         """
         self.model.eval()
-        metrics = self._validation_metrics()
+        metrics = validation_metrics(self.split, self.ranker, *self.model.vectors())
         if self.progress.validated(epoch, metrics):
             self.best = self._weights()
         self.progress.seconds = self.earlier_seconds + time.monotonic() - self.started
@@ -129,25 +124,14 @@ class Trainer:
             checkpoints.save(self.checkpoint, self._state(), self.run_id)
         return metrics
 
-    def _validation_metrics(self) -> dict[str, float]:
-        if not len(self.split.validation.user):
-            return {}
-        ranked, _ = self.ranker.rank(*self.model.vectors(), VALIDATION_K)
-        hits = find_hits(ranked.cpu().numpy().astype(np.int32), self.split.validation, self.split.n_items)
-        measures = {"recall": recall, "ndcg": ndcg}
-        return {
-            f"{name}@{VALIDATION_K}": float(measure(hits, VALIDATION_K).mean()) for name, measure in measures.items()
-        }
-
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def _state(self) -> checkpoints.State:
-        moments = self.optimizer.state_dict()["state"]
         tensors = {
             "model": self.model.state_dict(),
             "best": self.best,
-            "optimizer": {f"{row}/{name}": value for row, named in moments.items() for name, value in named.items()},
+            "optimizer": checkpoints.moments(self.optimizer),
             "random": {"generator": self.generator.get_state()},
         }
         return checkpoints.State(tensors, self.progress.to_json())
@@ -156,11 +140,7 @@ class Trainer:
         device = self.settings.device
         self.model.load_state_dict(saved.tensors["model"])
         self.best = {name: tensor.to(device) for name, tensor in saved.tensors["best"].items()}
-        moments: dict[int, dict[str, Any]] = {}
-        for key, tensor in saved.tensors["optimizer"].items():
-            row, name = key.split("/")
-            moments.setdefault(int(row), {})[name] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        checkpoints.restore_moments(self.optimizer, saved.tensors["optimizer"])
         self.generator.set_state(saved.tensors["random"]["generator"])
         self.progress = Progress(**saved.progress)
 
