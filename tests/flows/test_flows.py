@@ -1,6 +1,7 @@
 """The flows on a small server of the tests' own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from flows.full_pipeline import rlmrec
 from flows.inputs import MissingInput
 from flows.refresh import refresh_profiles
 from rlmrec_core.config import PipelineConfig
-from storage import ArtifactStore
+from storage import ArtifactStore, StoreConfig
 from tasks import datasets
 from tasks.refresh import show_changes
 from tests.tasks.by_hand import tiny
@@ -21,13 +22,46 @@ pytestmark = pytest.mark.usefixtures("prefect_db")
 STAGES = ["ingest", "prepare", "item_profiles", "user_profiles", "embed", *["train"] * 3, "evaluate", "recommend"]
 
 
+BASE = tiny(train={"variants": ["base"]})
+
+
 def last_run(store):
     return json.loads((Path(store.url) / "last-run.json").read_text())
 
 
-def test_the_full_pipeline_writes_what_scripts_rely_on(store):
+@pytest.fixture(scope="module")
+def form(prefect_db):
+    """A deployment of a stage. One without a worker will do: its parameters are what the form shows."""
+    with get_client(sync_client=True) as client:
+        return client.create_deployment(client.create_flow(stages.embed), "embed", paused=True, parameters={})
+
+
+@pytest.fixture(scope="module")
+def whole(form, tmp_path_factory):
+    """A store after a full run; not to be written to."""
+    store = StoreConfig(url=str(tmp_path_factory.mktemp("whole") / "artifacts"))
     rlmrec(tiny(), store)
-    first = last_run(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def rerun(whole, tmp_path_factory):
+    """The store after the same run again, and the state that one ended in."""
+    store = StoreConfig(url=str(tmp_path_factory.mktemp("rerun") / "artifacts"))
+    shutil.copytree(whole.url, store.url)
+    return store, rlmrec(tiny(), store, return_state=True)
+
+
+@pytest.fixture(scope="module")
+def base_alone(prefect_db, tmp_path_factory):
+    """A store after a full run of Base; not to be written to."""
+    store = StoreConfig(url=str(tmp_path_factory.mktemp("base") / "artifacts"))
+    rlmrec(BASE, store)
+    return store
+
+
+def test_the_full_pipeline_writes_what_scripts_rely_on(whole, rerun):
+    first = last_run(whole)
     assert [stage["stage"] for stage in first["stages"]] == STAGES
     assert {stage["status"] for stage in first["stages"]} == {"computed"}
     assert all(stage.keys() >= {"key", "seconds", "rows"} for stage in first["stages"])
@@ -38,18 +72,14 @@ def test_the_full_pipeline_writes_what_scripts_rely_on(store):
     }  # fmt: skip
     assert Path(first["recommendations"]).is_file()
 
-    rlmrec(tiny(), store)
-    second = last_run(store)
+    second = last_run(rerun[0])
     assert {stage["status"] for stage in second["stages"]} == {"hit"}
     assert [stage["key"] for stage in second["stages"]] == [stage["key"] for stage in first["stages"]]
     assert second["metrics"] == first["metrics"]
 
 
-def test_the_ui_shows_hits_as_cached_and_a_summary(store):
-    config = tiny(train={"variants": ["base"]})
-    rlmrec(config, store)
-    state = rlmrec(config, store, return_state=True)
-    run_id = state.state_details.flow_run_id
+def test_the_ui_shows_hits_as_cached_and_a_summary(rerun):
+    run_id = rerun[1].state_details.flow_run_id
     with get_client(sync_client=True) as client:
         subflows = client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id={"any_": [run_id]}))
         ids = [run.id for run in subflows]
@@ -65,19 +95,17 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(store):
     assert "popularity" in summary and "recommendations.parquet" in summary
 
 
-def test_base_alone_reads_no_text(store):
-    rlmrec(tiny(train={"variants": ["base"]}), store)
-    assert [stage["stage"] for stage in last_run(store)["stages"]] == [
+def test_base_alone_reads_no_text(base_alone):
+    assert [stage["stage"] for stage in last_run(base_alone)["stages"]] == [
         "ingest", "prepare", "train", "evaluate", "recommend",
     ]  # fmt: skip
 
 
-def test_a_stage_alone_finds_the_latest_inputs(store):
-    config = tiny(train={"variants": ["base"]})
-    rlmrec(config, store)
-    again = stages.train(config.train, store, force=True)
+def test_a_stage_alone_finds_the_latest_inputs(store, base_alone):
+    shutil.copytree(base_alone.url, store.url)
+    again = stages.train(BASE.train, store, force=True)
     assert [result.status for result in again] == ["computed"]
-    assert stages.evaluate(config.evaluate, store).status == "hit"
+    assert stages.evaluate(BASE.evaluate, store).status == "hit"
 
 
 def test_a_missing_input_names_the_deployment_that_makes_it(store):
@@ -85,24 +113,16 @@ def test_a_missing_input_names_the_deployment_that_makes_it(store):
         stages.prepare(store=store)
 
 
-def test_inputs_that_do_not_belong_together_are_refused(store):
-    config = tiny(train={"variants": ["con"]})
-    rlmrec(config, store)
+def test_inputs_that_do_not_belong_together_are_refused(store, whole):
+    shutil.copytree(whole.url, store.url)
     stages.prepare(tiny(prepare={"seed": 1}).prepare, store)
     with pytest.raises(MissingInput, match="run the deployment embed/embed first"):
-        stages.train(config.train, store)
+        stages.train(tiny().train, store)
 
 
-def test_a_refresh_stops_before_training_unless_asked(store):
-    refresh_profiles(tiny(), store)
-    artifacts = ArtifactStore.open(store)
-    assert artifacts.refs("embed") and not artifacts.refs("train")
-
-
-def test_a_refresh_takes_the_settings_of_the_last_full_run(store):
-    config = tiny(train={"seeds": [7]})
-    rlmrec(config, store)
-    assert last_run(store)["config"] == config.model_dump(mode="json")
+def test_a_refresh_takes_the_settings_of_the_last_full_run(store, whole):
+    shutil.copytree(whole.url, store.url)
+    assert last_run(store)["config"] == tiny().model_dump(mode="json") != PipelineConfig().model_dump(mode="json")
     refresh_profiles(store=store, retrain=True)
     assert {stage["status"] for stage in last_run(store)["stages"]} == {"hit"}
 
@@ -128,7 +148,8 @@ def shop(folder: Path, **renamed: str) -> Path:
     return folder
 
 
-def test_a_refresh_compares_with_its_own_data_set_whatever_ran_between(store, tmp_path, monkeypatch):
+def test_a_refresh_compares_with_its_own_data_set_whatever_ran_between(store, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole.url, store.url)
     rows = []
     monkeypatch.setattr("flows.refresh.show_changes", lambda *given: rows.append(show_changes(*given)))
 
@@ -138,33 +159,32 @@ def test_a_refresh_compares_with_its_own_data_set_whatever_ran_between(store, tm
         return [(row["new"], row["changed"], row["unchanged"], row["gone"]) for row in rows.pop()]
 
     assert refreshed("shop-a") == refreshed("shop-b") == [(9, 0, 0, 0), (12, 0, 0, 0)]
-    refresh_profiles(tiny(), store)
-    rows.clear()
-    assert refreshed("shop-b") == [(0, 0, 9, 0), (0, 0, 12, 0)]
     assert refreshed("shop-a", i3="desk")[0] == (0, 1, 8, 0)
-    assert refreshed("shop-b")[0] == (0, 0, 9, 0)
-    assert datasets.names(ArtifactStore.open(store)) == ["sample", "shop-a", "shop-b"]
+    assert refreshed("shop-b") == [(0, 0, 9, 0), (0, 0, 12, 0)]
+    artifacts = ArtifactStore.open(store)
+    assert datasets.names(artifacts) == ["sample", "shop-a", "shop-b"]
+    # Nobody asked for a training.
+    assert len(artifacts.refs("train")) == len(tiny().train.variants)
     with pytest.raises(datasets.UnknownDataSet, match="shop-a, shop-b"):
         refresh_profiles(store=store)
 
 
-def test_a_run_that_failed_leaves_the_inputs_of_the_last_good_one(store, monkeypatch):
-    config = tiny(train={"variants": ["base"]})
-    rlmrec(config, store)
+def test_a_run_that_failed_leaves_the_inputs_of_the_last_good_one(store, base_alone, monkeypatch):
+    shutil.copytree(base_alone.url, store.url)
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr("flows.full_pipeline.stages.train", lambda *given, **named: 1 / 0)
         rlmrec(tiny(train={"variants": ["base"]}, prepare={"seed": 5}), store)
-    assert stages.evaluate(config.evaluate, store).status == "hit"
+    assert stages.evaluate(BASE.evaluate, store).status == "hit"
 
 
-def test_the_forms_of_the_stages_start_from_the_last_full_run(store):
-    """A deployment without a worker will do: its parameters are what the form shows."""
+def test_the_forms_of_the_stages_start_from_the_last_full_run(form, whole, base_alone, store):
+    shutil.copytree(base_alone.url, store.url)
+    rlmrec(BASE, store)
     with get_client(sync_client=True) as client:
-        flow_id = client.create_flow(stages.embed)
-        deployment = client.create_deployment(flow_id, "embed", paused=True, parameters={})
-        rlmrec(tiny(), store)
-        shown = client.read_deployment(deployment).parameters
-    engine = tiny().engine.model_dump(mode="json")
+        shown = client.read_deployment(form).parameters
     assert shown == {
-        "config": tiny().embed.model_dump(mode="json"), "store": store.model_dump(), "name": "sample", "engine": engine,
-    }  # fmt: skip
+        "config": BASE.embed.model_dump(mode="json"),
+        "store": store.model_dump(),
+        "name": "sample",
+        "engine": BASE.engine.model_dump(mode="json"),
+    }

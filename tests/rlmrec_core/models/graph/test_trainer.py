@@ -35,7 +35,7 @@ def same_bytes(one, other):
 @pytest.mark.parametrize(("backbone", "variant"), list(product(BACKBONES, VARIANTS)))
 def test_learns_the_checkerboard(checkerboard, colours, backbone, variant):
     small = {"autocf": {"n_seeds": 1, "ssl_weight": 1}}  # a hundred seeds would mask the whole board
-    run = settings(variant, backbone=backbone, max_epochs=60, patience=8, batch_size=240, backbone_settings=small)
+    run = settings(variant, backbone=backbone, learning_rate=0.05, batch_size=240, backbone_settings=small)
     result = fit(checkerboard, run, colours)
     name = ModelId(backbone, variant, 7)
     table = evaluate(checkerboard, {name: Vectors(result.user_vectors, result.item_vectors)}, EvaluateConfig(ks=(12,)))
