@@ -6,13 +6,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.terminal import StoreOption
 from storage import ArtifactStore, StoreConfig
 from tasks import promotion
 from tasks.datasets import chosen
 
 console = Console(highlight=False, soft_wrap=True)
 
-StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
 NameArgument = Annotated[str | None, typer.Argument(help="Data set; default: the only one, the sample aside")]
 
 

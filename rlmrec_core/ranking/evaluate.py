@@ -1,20 +1,37 @@
-"""All-rank evaluation of trained models beside the popularity baseline."""
+"""All-rank evaluation of trained models, with the baselines beside them: popularity, and the text alone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from rlmrec_core import tables
 from rlmrec_core.config.training import EvaluateConfig, MetricName
 from rlmrec_core.model_id import ModelId
-from rlmrec_core.ranking.baselines import POPULARITY, popularity
 from rlmrec_core.ranking.intervals import of_coverage, of_mean
 from rlmrec_core.ranking.metrics import Float64Array, capped_recall, find_hits, ndcg, novelty, recall
 from rlmrec_core.ranking.top_k import top_k
 from rlmrec_core.split import Edges, Int32Array, Split
 from rlmrec_core.threads import cpu_threads
-from rlmrec_core.vectors import Vectors
+from rlmrec_core.vectors import SemanticEmbeddings, Vectors, unit_rows
+
+POPULARITY = ModelId("popularity", "popularity", 0)
+SEMANTIC_ONLY = ModelId("semantic", "semantic", 0)
+BASELINES = (POPULARITY, SEMANTIC_ONLY)
+
+
+def popularity(split: Split) -> Vectors:
+    """The baseline that ranks items by train interactions, the lower id first among equals."""
+    order = np.argsort(-split.train_popularity(), kind="stable")
+    scores = np.empty((split.n_items, 1), dtype=np.float32)
+    scores[order, 0] = np.arange(split.n_items, 0, -1)
+    return Vectors(np.ones((split.n_users, 1), dtype=np.float32), scores)
+
+
+def semantic_only(semantic: SemanticEmbeddings) -> Vectors:
+    """The control that ranks by the cosine of the semantic vectors; a missing vector scores 0 with everything."""
+    return Vectors(unit_rows(semantic.users), unit_rows(semantic.items))
 
 
 def evaluate(
