@@ -1,14 +1,16 @@
 """What a data set's last run gives to people and to other systems: `rlmrec recommend`, `similar`, `export`, `serve`."""
 
 import json
+import webbrowser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.services import settle
+from flows.services import absolute, settle
 from flows.terminal import StoreOption, plain
 from rlmrec_core.config.export import ExportConfig
 from storage import ArtifactStore, StoreConfig
@@ -78,6 +80,22 @@ def export(
 
     for place, held in export_task.fn(config, StoreConfig(url=store), name).items():
         console.print(f"{place}: {held}", markup=False)
+
+
+def report(
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser")] = True,
+    store: StoreOption = "artifacts",
+    name: NameOption = None,
+) -> None:
+    """Make the report of what is in use, one page that stands alone, and open it."""
+    settle(store)
+    from tasks.page import report_page
+
+    artifacts = ArtifactStore.open(StoreConfig(url=absolute(store)))
+    address = report_page(artifacts, _open(store, name))
+    console.print(address, markup=False)
+    if open_ and artifacts.is_local:
+        webbrowser.open(Path(address).as_uri())
 
 
 def serve(

@@ -17,6 +17,7 @@ from rlmrec_core.llm.errors import BudgetReached
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.gates import GateClosed, Gates
+from tasks.page import show_page
 from tasks.stage import whole_state
 from tasks.stages import Done, between, for_this_data, inputs_of, is_wanted
 from tasks.summary import publish, publish_stopped
@@ -37,6 +38,7 @@ def rlmrec(
     def work(settings: PipelineConfig, gates: Gates) -> None:
         run_stages(settings, store, force, gates=gates)
         publish(store, config, gates)
+        show_page(store, config.data_name, gates.done["recommend"][0].ref)
 
     ended = gated(config, store, work)
     if ended.is_completed():

@@ -17,7 +17,7 @@ def dataset_statistics(statistics: pa.Table, histograms: pa.Table) -> str:
     names = list(dict.fromkeys(histograms["name"].to_pylist()))
     pieces = [
         "# Dataset statistics",
-        report.markdown_table([{"": name, "value": value} for name, value in _facts(values).items()]),
+        report.markdown_table([{"": name, "value": value} for name, value in facts(values).items()]),
         "## Distributions",
         report.markdown_table([_distribution(name, values) for name in names]),
         report.picture(_histograms(histograms, names)),
@@ -25,7 +25,8 @@ def dataset_statistics(statistics: pa.Table, histograms: pa.Table) -> str:
     return "\n\n".join(pieces)
 
 
-def _facts(values: dict[str, float]) -> dict[str, str]:
+def facts(values: dict[str, float]) -> dict[str, str]:
+    """Counts and shares for people, by name (STATISTICS)."""
     counts = ("users", "items", "interactions", "train", "validation", "test")
     facts = {name: f"{values[name]:,.0f}" for name in counts}
     facts["density"] = f"{values['density']:.3g}"

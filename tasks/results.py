@@ -36,12 +36,13 @@ class ListedItem(NamedTuple):
 class Results:
     """A run's chosen model and all that its lists are made of.
 
-    lists: the recommend artifact; written: when it was, ISO 8601 in UTC; user_ids, item_ids, titles: by number;
-    vectors: of the model that made the lists; recommender: answers by number.
+    lists: the recommend artifact; config: how it was made; written: when, ISO 8601 in UTC; user_ids, item_ids, titles:
+    by number; vectors: of the model that made the lists; recommender: answers by number.
     """
 
     name: str
     lists: ArtifactRef
+    config: RecommendConfig
     model: ModelId
     written: str
     user_ids: Sequence[str]
@@ -83,6 +84,7 @@ class Results:
         return cls(
             name,
             lists,
+            config,
             model_settings(artifacts, model).model_id,
             manifest.run.created,
             artifacts.table(prepare, "user_index")["user_id"].to_pylist(),
