@@ -1,6 +1,7 @@
 """Measure every model, with the baselines beside them: popularity, and the text alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prefect import State, task
 
@@ -44,9 +45,25 @@ def evaluate(
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
     part = shown_part(metrics)
     report.show_table("metrics", comparison(metrics, part), f"Accuracy on the {part} part, one row for each model")
-    tested = artifacts.table(result.ref, "significance").to_pylist()
+    tested = [_tested(row) for row in artifacts.table(result.ref, "significance").to_pylist()]
     report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
     return as_state(result)
+
+
+def _tested(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of SIGNIFICANCE as people read it."""
+    is_base = row["base"] == row["settings"]
+    untested = "is Base" if is_base else "one seed: no test" if row["n_seeds"] < 2 else "no test"
+    digits = {name: None if row[name] is None else round(row[name], 4) for name in ("mean", "std", "gain", "p_holm")}
+    return {
+        "model": row["label"],
+        "metric": f"{row['metric']}@{row['k']}",
+        "seeds": row["n_seeds"],
+        "mean": digits["mean"],
+        "deviation": "one seed" if digits["std"] is None else digits["std"],
+        "gain over Base": "" if digits["gain"] is None or is_base else f"{row['gain']:+.1%}",
+        "p (Holm)": untested if digits["p_holm"] is None else digits["p_holm"],
+    }
 
 
 def _named(artifacts: ArtifactStore, models: Sequence[ArtifactRef]) -> dict[ModelId, tuple[ArtifactRef, RunSettings]]:

@@ -5,7 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from rlmrec_core import gates
@@ -16,6 +19,7 @@ from rlmrec_core.model_id import ModelId
 from rlmrec_core.tables import vectors_of
 from storage import ArtifactRef, ArtifactStore
 from tasks import promotion, report
+from tasks.drift import show_drift
 from tasks.profiles import spent_on
 from tasks.recommend import chosen_model
 from tasks.stage import StageResult
@@ -116,9 +120,11 @@ def _of_data(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[F
     figures = gates.of_raw_data(values(artifacts, _ref(done, "ingest"), "report"))
     figures += gates.of_data(values(artifacts, now, "statistics"), time.time())
     for before in promotion.refs(artifacts, promoted, "prepare") if promoted else []:
-        histograms = (artifacts.table(ref, "histograms") for ref in (before, now))
-        figures += drift.of_histograms(*histograms)
-        figures.append(drift.of_popularity(*(_popularity(artifacts, ref) for ref in (before, now))))
+        old, new = (artifacts.table(ref, "histograms") for ref in (before, now))
+        drifts = drift.of_histograms(old, new)
+        drifts.append(drift.of_popularity(*(_popularity(artifacts, ref) for ref in (before, now))))
+        show_drift(old, new, drifts)
+        figures += drifts
     return figures
 
 
@@ -131,11 +137,21 @@ def _popularity(artifacts: ArtifactStore, prepare: ArtifactRef) -> dict[str, int
 
 
 def _of_profiles(stage: str) -> _Figures:
+    side = stage.removesuffix("_profiles")
+
     def figures(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[Figure]:
-        profiles = artifacts.table(_ref(done, stage), "profiles", ["status", "error"])
-        return gates.of_profiles(stage.removesuffix("_profiles"), profiles)
+        now = _ref(done, stage)
+        found = gates.of_profiles(side, artifacts.table(now, "profiles", ["status", "error"]))
+        for before in promotion.refs(artifacts, promoted, stage) if promoted else []:
+            found.append(drift.of_lengths(f"{side} profiles", *(_lengths(artifacts, ref) for ref in (before, now))))
+        return found
 
     return figures
+
+
+def _lengths(artifacts: ArtifactStore, profiles: ArtifactRef) -> npt.NDArray[np.int64]:
+    texts = artifacts.table(profiles, "profiles", ["summarization"])["summarization"].drop_null()
+    return np.asarray(pc.utf8_length(texts), np.int64)
 
 
 def _of_embed(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[Figure]:

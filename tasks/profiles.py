@@ -16,6 +16,7 @@ from rlmrec_core.profiling import ProfileResult, TrainCorpus, prompt_digest
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
 from tasks import report, shards
+from tasks.audit import show_audit
 from tasks.stage import Stage, StageResult
 
 Side = Literal["item", "user"]
@@ -80,7 +81,8 @@ def run_profiles(
     if result.unfinished:
         result = replace(result, unfinished=_lacking(artifacts.table(result.ref, "profiles", ["status", "error"])))
     if result.status == "computed":
-        show_audit(stage.name, audit(artifacts.table(result.ref, "profiles", ["id", "summarization"])))
+        figures = audit(artifacts.table(result.ref, "profiles", ["id", "summarization"]))
+        show_audit(stage.name, artifacts, ArtifactRef("prepare", stage.inputs["prepare"], artifacts.url), figures)
     return result
 
 
@@ -164,17 +166,6 @@ def show_costs(stage: str, costs: Mapping[str, Any]) -> None:
     rows = [{"what": in_words(name), "value": value} for name, value in flat(costs).items()]
     description = f"What {in_words(stage)} took: rows, seconds and, of a model server, calls, tokens and US dollars"
     report.show_table(f"{stage}-cost", rows, description)
-
-
-def show_audit(stage: str, figures: Mapping[str, Any]) -> None:
-    """How good the profiles are, and a few of them to read."""
-    sample = figures.get("sample", [])
-    rows = [
-        {"figure": in_words(name), "value": value}
-        for name, value in flat({k: v for k, v in figures.items() if k != "sample"}).items()
-    ]
-    page = f"{report.markdown_table(rows)}\n\n{report.markdown_table(sample)}"
-    report.show_markdown(f"{stage}-audit", page, f"How good {in_words(stage)} are, and a few to read")
 
 
 def in_words(name: str) -> str:

@@ -63,9 +63,10 @@ def _show(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, verdic
 def _opening(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, message: str | None) -> str:
     """Who wrote the profiles, which model wrote the lists, and the verdict in a sentence."""
     done = gates.done
-    broken = [verdict for verdict in gates.verdicts if verdict.outcome in ("warned", "stopped")]
+    warnings = [verdict.reason for verdict in gates.verdicts if verdict.outcome == "warned"]
     facts = {
-        "verdict": message or f"{len(gates.verdicts)} figures were checked, {len(broken) or 'none'} outside the limits",
+        "verdict": message or f"none of {len(gates.verdicts)} figures stopped the run",
+        "warnings": "; ".join(filter(None, warnings)),
         "read with": " ".join(filter(None, [config.ingest.reader, config.ingest.path])),
         "profiles written by": _authors(artifacts, done),
         "lists written by": _ranker(artifacts, done, gates),

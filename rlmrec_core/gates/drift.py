@@ -40,6 +40,14 @@ def of_histograms(before: pa.Table, after: pa.Table) -> list[Figure]:
     ]
 
 
+def of_lengths(what: str, before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> Figure:
+    """The index of lengths of texts, in bins each twice as wide as the one before it. before, after: (n,)."""
+    old, new = (
+        np.bincount(np.frexp(lengths.astype(np.float64))[1].clip(0), minlength=32) for lengths in (before, after)
+    )
+    return Figure("drift", f"drift of the lengths of {what}", population_stability(old, new), "score")
+
+
 def histograms(table: pa.Table) -> dict[str, dict[float, int]]:
     """Counts by the lower end of their bin, for each name. table: HISTOGRAMS."""
     found: dict[str, dict[float, int]] = {}

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import local
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -91,8 +93,17 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(rerun):
     keys = {artifact.key for artifact in shown}
     assert {"summary-sample", "metrics-sample", "dataset-statistics-sample", "recommendations-sample"} <= keys
     assert any(key.startswith("curve-train-lightgcn-base-2023-") for key in keys)
-    summary = next(artifact.data for artifact in shown if artifact.key == "summary-sample")
+    page = {artifact.key: artifact.data for artifact in shown}
+    summary = page["summary-sample"]
+    assert summary.startswith("## Data set sample: promoted") and "| lists written by | lightgcn" in summary
     assert "popularity" in summary and "recommendations.parquet" in summary
+    assert "items: taken from the texts, without a language model (24)" in summary
+    assert "Compared with promotion 1" in summary and "| users | users | 30 | 30 | +0.0% |" in summary
+    artifacts = ArtifactStore.open(rerun[0])
+    (lists,) = artifacts.refs("recommend")
+    assert artifacts.table(lists, "recommendations")["title"][0].as_py() in summary
+    assert "drift of which items are popular | 0.0000" in page["drift-sample"] and "data:image" in page["drift-sample"]
+    assert "one seed: no test" in page["significance-sample"]
 
 
 def test_base_alone_reads_no_text(base_alone):
@@ -150,17 +161,23 @@ def shop(folder: Path, **renamed: str) -> Path:
 
 def test_a_refresh_compares_with_its_own_data_set_whatever_ran_between(store, whole, tmp_path, monkeypatch):
     shutil.copytree(whole.url, store.url)
-    rows = []
-    monkeypatch.setattr("flows.refresh.show_changes", lambda *given: rows.append(show_changes(*given)))
+    found = local()
+    monkeypatch.setattr("flows.refresh.show_changes", lambda *given: setattr(found, "rows", show_changes(*given)))
 
-    def refreshed(name: str, **renamed: str) -> list[dict]:
+    def refreshed(name: str, **renamed: str) -> list[tuple[int, ...]]:
         ingest = {"reader": "tabular", "path": str(shop(tmp_path / name, **renamed)), "columns": {"title": "title"}}
-        refresh_profiles(PipelineConfig.model_validate(tiny(ingest=ingest).model_dump() | {"name": name}), store)
-        return [(row["new"], row["changed"], row["unchanged"], row["gone"]) for row in rows.pop()]
+        config = PipelineConfig.model_validate(tiny(ingest=ingest).model_dump() | {"name": name})
+        assert refresh_profiles(config, store, return_state=True).is_completed()
+        return [(row["new"], row["changed"], row["unchanged"], row["gone"]) for row in found.rows]
 
     assert refreshed("shop-a") == refreshed("shop-b") == [(9, 0, 0, 0), (12, 0, 0, 0)]
     assert refreshed("shop-a", i3="desk")[0] == (0, 1, 8, 0)
+    refresh_profiles(tiny(), store)
     assert refreshed("shop-b") == [(0, 0, 9, 0), (0, 0, 12, 0)]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(refreshed, "shop-a", i3="desk", i4="chair", i5="bed")
+        second = pool.submit(refreshed, "shop-b", i8="shelf")
+        assert (first.result()[0], second.result()[0]) == ((0, 2, 7, 0), (0, 1, 8, 0))
     artifacts = ArtifactStore.open(store)
     assert datasets.names(artifacts) == ["sample", "shop-a", "shop-b"]
     # Nobody asked for a training.

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
+from prefect.states import Crashed, Failed, Late
 
 from flows.alarms import FILE, NoSuchBlock, create_alarms
 from flows.full_pipeline import rlmrec
@@ -163,6 +165,19 @@ def test_a_night_with_a_failing_model_server(store, receiver, tmp_path, monkeypa
     assert "Incomplete" in alarm and "out of order" in alarm
     with pytest.raises(Empty):
         receiver.told.get_nowait()
+
+
+@pytest.mark.parametrize(
+    "state", [Failed(), Crashed(), Failed(name="OverBudget"), Late(scheduled_time=datetime(2026, 1, 1, tzinfo=UTC))],
+    ids=lambda state: state.name,
+)  # fmt: skip
+def test_every_other_end_of_a_night_is_told(state, receiver):
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(refresh_profiles, name="shop refresh")
+        client.set_flow_run_state(run.id, state.model_copy(update={"message": "said so"}), force=True)
+    alarm = receiver.next()
+    assert f"shop refresh: {state.name}" in alarm and "said so" in alarm
+    assert receiver.told.empty()
 
 
 def test_an_alarm_needs_somebody_to_be_told():
