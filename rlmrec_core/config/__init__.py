@@ -5,8 +5,9 @@ from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.faults import SettingsError
 from rlmrec_core.config.gates import Check, GatesConfig
 from rlmrec_core.config.pipeline import PipelineConfig, dataset_preset, load_config
+from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
 from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
-from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
+from rlmrec_core.config.training import TrainConfig
 
 __all__ = [
     "Check",

@@ -13,9 +13,10 @@ from rlmrec_core.config.data import IngestConfig, PrepareConfig
 from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.faults import SettingsError, quoted, settings_error
 from rlmrec_core.config.gates import GatesConfig
+from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
-from rlmrec_core.config.training import EvaluateConfig, RecommendConfig, TrainConfig
+from rlmrec_core.config.training import TrainConfig
 
 RawDatasetName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads"]
 RecipeName = Literal["amazon-book-raw", "yelp-raw", "steam-raw"]

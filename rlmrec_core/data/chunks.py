@@ -59,11 +59,6 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @property
-    def first_row(self) -> int:
-        """Number of the first row."""
-        return self.numbers[0] if len(self.numbers) else 1
-
     def refuse(self, column: str, bad: pa.Array | npt.NDArray[np.bool_], problem: str, way_out: str) -> None:
         """Report the rows where `bad` holds and make them unusable; `{}` in the problem stands for the cell's value."""
         where = bad if isinstance(bad, np.ndarray) else bad.fill_null(False).to_numpy(zero_copy_only=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from rlmrec_core import tables
-from rlmrec_core.config.training import EvaluateConfig, MetricName
+from rlmrec_core.config.ranking import EvaluateConfig, MetricName
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.intervals import of_coverage, of_mean
 from rlmrec_core.ranking.metrics import Float64Array, capped_recall, find_hits, ndcg, novelty, recall

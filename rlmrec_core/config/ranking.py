@@ -1,0 +1,54 @@
+"""Settings of the stages that rank: evaluate and recommend."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from rlmrec_core.config.section import Section
+from rlmrec_core.config.training import FittedOn
+
+MetricName = Literal["recall", "ndcg", "coverage", "novelty", "capped_recall"]
+
+
+class EvaluateConfig(Section):
+    """All-rank evaluation (RLMRec, section 4.1.2)."""
+
+    ks: tuple[int, ...] = Field(
+        (5, 10, 20), min_length=1, title="List lengths", description="How long the lists are that every metric looks at"
+    )
+    metrics: tuple[MetricName, ...] = Field(
+        ("recall", "ndcg", "coverage", "novelty"),
+        min_length=1,
+        description="What is measured; capped_recall divides by min(k, held-out items), as CLLM4Rec's paper does",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
+    threads: int = Field(1, ge=1, le=64, description="CPU threads")
+
+    @field_validator("metrics")
+    @classmethod
+    def _recall_chooses_the_model(cls, metrics: tuple[MetricName, ...]) -> tuple[MetricName, ...]:
+        if "recall" not in metrics:
+            raise ValueError("recall is needed: recommend takes the model with the best validation recall")
+        return metrics
+
+
+class RecommendConfig(Section):
+    """Top-K lists for every user."""
+
+    k: int = Field(20, ge=1, le=1000, title="List length", description="How many items each user gets")
+    variant: Literal["best", "base", "con", "gen"] = Field(
+        "best", description="Which model writes the lists; best: the one with the highest validation Recall@20"
+    )
+    fit_on: FittedOn = Field(
+        "train",
+        description="What the model of the lists learns from: train, as it was measured; or all interactions, with "
+        "which it is trained once more for its best number of epochs",
+    )
+    exclude: Literal["train", "all"] = Field(
+        "train", description="Known interactions left out: train only, or every part, as always with fit_on = all"
+    )
+
+    @property
+    def left_out(self) -> Literal["train", "all"]:
+        """The known interactions that no list holds: all that its model learnt from."""
+        return "all" if self.fit_on == "all" else self.exclude
