@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from rich.console import Console
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flows.services import LOOPBACK
 from rlmrec_core.config import SettingsError
 from storage import ArtifactStore, StoreConfig
 from tasks.results import ListedItem, Results, UnknownId
@@ -25,7 +26,6 @@ from tasks.served import Served
 TOKEN = "RLMREC_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LONGEST_BODY = 1 << 20
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -209,7 +209,7 @@ def run(store: StoreConfig, name: str | None, host: str, port: int, every: float
     Raises SettingsError if others could reach the service and the environment holds no token for them to show.
     """
     token = os.environ.get(TOKEN)
-    if host not in _LOOPBACK and not token:
+    if host not in LOOPBACK and not token:
         raise SettingsError(f"{host} is open to others: put a token into {TOKEN}, which callers then have to show")
     served = Served(ArtifactStore.open(store), name, every)
     results = served.results

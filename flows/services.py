@@ -31,7 +31,8 @@ _FOREIGN = {
     "PREFECT_PROFILE",
     "PREFECT_SERVER_API_AUTH_STRING",
 }
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names of this machine that no other one reaches."""
 _START_SECONDS = 300.0
 _STOP_SECONDS = 40.0
 
@@ -83,7 +84,7 @@ class Home:
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that keep calls to this machine from a proxy, which could not pass them on."""
     given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    hosts = ",".join(dict.fromkeys([host for host in given.split(",") if host] + list(_LOOPBACK)))
+    hosts = ",".join(dict.fromkeys([host for host in given.split(",") if host] + list(LOOPBACK)))
     return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
