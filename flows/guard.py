@@ -11,12 +11,15 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import psutil
 
 _GRACE_SECONDS = 25.0
 """For a flow run to keep the answers that are under way to it."""
+_END_SECONDS = 10.0
+"""For a server or a worker after that."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -42,15 +45,30 @@ def _adopt_orphans() -> None:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    descendants = psutil.Process().children(recursive=True)
-    for process in descendants:  # a worker would not pass it on to its runs
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    psutil.wait_procs(descendants, _GRACE_SECONDS)
-    for process in {*descendants, *psutil.Process().children(recursive=True)}:
+    runs = [process for process in psutil.Process().children(recursive=True) if process.pid != child.pid]
+    _terminate(runs, _GRACE_SECONDS)  # before the worker, which would not let them finish
+    _terminate(psutil.Process().children(recursive=True), _END_SECONDS)
+    for process in {*runs, *psutil.Process().children(recursive=True)}:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     child.wait()
+
+
+def _terminate(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Ask processes to end, and wait for them so long."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not all(map(_has_ended, processes)):
+        time.sleep(0.05)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether nothing runs any more, even if its parent has not looked yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return True
 
 
 if __name__ == "__main__":

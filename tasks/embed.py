@@ -61,10 +61,13 @@ class _Work:
     def whole(self, n_shards: int, force: bool) -> StageResult:
         """The stage's artifact."""
 
+        # What failed in a shard was asked about a moment ago.
+        config = self.config.model_copy(update={"retry_failed": False}) if n_shards else self.config
+
         def write(out: ArtifactWriter) -> None:
             joined = shards.joined(self.stage, self.artifacts, n_shards, "vectors")
             place = replace(self._place(self.stage.name), joined=joined)
-            result = embedding.embed(*self._inputs(), self.config, place)
+            result = embedding.embed(*self._inputs(), config, place)
             out.table("items", result.items)
             out.table("users", result.users)
             out.unfinished = result.unfinished

@@ -159,6 +159,7 @@ def show_spent(stage: str, costs: Mapping[str, Any]) -> None:
             "%s stopped: $%.4f spent on it so far%s (requests: %s); run again to go on, answers that came are kept",
             in_words(stage), spent["usd"], maybe, calls,
         )  # fmt: skip
+        report.send_log()
 
 
 def show_costs(stage: str, costs: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TagsContext, TaskRunContext, tags
 from prefect.logging import get_run_logger
+from prefect.logging.handlers import APILogHandler
 
 LOGGER = "rlmrec"
 _DATA = "data:"
@@ -36,6 +37,12 @@ def log() -> Any:
     """The logger of the project's own lines: in a run they go to that run's page and to `rlmrec run`."""
     run_logger: Any = get_run_logger() if in_run() else None
     return run_logger.getChild(LOGGER) if run_logger else logging.getLogger(LOGGER)
+
+
+def send_log() -> None:
+    """Send the lines so far to the server at once: a process that was told to end will send nothing more."""
+    if in_run():
+        APILogHandler().flush()
 
 
 @contextmanager

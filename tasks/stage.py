@@ -43,7 +43,7 @@ class StageResult:
     @property
     def account(self) -> str:
         """Status, time, rows and size, in one line for people."""
-        lacking = f", INCOMPLETE ({self.unfinished}): the next run tries again" if self.unfinished else ""
+        lacking = f", INCOMPLETE (retry-failed asks again): {self.unfinished}" if self.unfinished else ""
         return f"{self.status} in {self.seconds:.1f} s, {self.rows:,} rows, {self.bytes / 1e6:.1f} MB{lacking}"
 
 

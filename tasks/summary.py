@@ -103,7 +103,7 @@ def _ranker(artifacts: ArtifactStore, done: Done, gates: Gates) -> str:
 
 def _incomplete(done: Done) -> str:
     lacking = [f"- **{result.title}**: {result.unfinished}" for result in _all(done) if result.unfinished]
-    way_out = "The next run asks for these alone, and so does the deployment `retry-failed`; the rest is in use."
+    way_out = "The deployment `retry-failed` asks for these alone; the rest is in use."
     return "\n".join([*lacking, "", way_out]) if lacking else ""
 
 

@@ -1,6 +1,7 @@
 """The base of every settings section, and which of its fields an artifact depends on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -32,6 +33,13 @@ NOT_IN_KEY: Final = NotInKey()
 """Marks a field that no artifact's bytes depend on: `timeout: Annotated[float, NOT_IN_KEY] = Field(60.0)`."""
 
 
+@dataclass(frozen=True)
+class InKey:
+    """Marks a field that enters keys in another form than it is used in: what `of` makes of it."""
+
+    of: Callable[[Any], Any]
+
+
 def key_fields(settings: BaseModel) -> dict[str, Any]:
     """The part of `settings` that enters an artifact's key, as plain JSON.
 
@@ -39,7 +47,7 @@ def key_fields(settings: BaseModel) -> dict[str, Any]:
     added later changes no key. Whoever changes a default raises the version of the stages that read it.
     """
     return {
-        name: _plain(value)
+        name: _plain(next((mark.of(value) for mark in field.metadata if isinstance(mark, InKey)), value))
         for name, value in settings
         if (field := type(settings).model_fields[name])
         and not any(isinstance(mark, NotInKey) for mark in field.metadata)

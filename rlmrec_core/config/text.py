@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field
 
-from rlmrec_core.config.section import NOT_IN_KEY, Section
+from rlmrec_core.config.section import NOT_IN_KEY, InKey, Section
 
 Domain = Literal["books", "businesses", "games", "movies", "generic"]
 GeneratorName = Literal["extractive", "llm", "imported"]
@@ -42,14 +42,14 @@ def _address(base_url: str | None) -> str | None:
 
 
 def server_identity(base_url: str | None) -> str | None:
-    """An address as ledger keys know it: every name of this machine's loopback is the same server."""
+    """An address as keys know it: every name of this machine's loopback is the same server."""
     parts = urlsplit(base_url or "")
     if parts.hostname not in {"localhost", "::1"}:
         return base_url
     return urlunsplit(parts._replace(netloc=f"127.0.0.1:{parts.port}" if parts.port else "127.0.0.1"))
 
 
-Address = Annotated[str | None, AfterValidator(_address)]
+Address = Annotated[str | None, AfterValidator(_address), InKey(server_identity)]
 
 
 def environment_address(environment: Mapping[str, str]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rlmrec_core.canonical import digest_of
-from rlmrec_core.config.text import EmbedConfig
+from rlmrec_core.config.text import EmbedConfig, server_identity
 from rlmrec_core.embedding.batches import MAX_INPUTS, MAX_TOKENS, Learnt, TextBatches, keep, request_key
 from rlmrec_core.embedding.encoder import Encoded, Progress
 from rlmrec_core.embedding.reading import read_embeddings
@@ -153,7 +153,7 @@ def _gathered(ledger: Ledger, keys: Sequence[str], size: int) -> tuple[Float32Ar
 
 def model_digest(config: EmbedConfig) -> str:
     """Names a model behind an address, under resolved settings."""
-    return digest_of([_KEY_VERSION, "embedding", config.base_url, str(config.model)])
+    return digest_of([_KEY_VERSION, "embedding", server_identity(config.base_url), str(config.model)])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from rlmrec_core.canonical import canonical_json
 from rlmrec_core.config.text import LlmConfig
-from rlmrec_core.llm.answers import BatchRow, Refusal, Usage
+from rlmrec_core.llm.answers import BatchRow, ChatAnswer, Refusal, Usage
 from rlmrec_core.llm.batch_ledger import BatchLedger, OpenBatch, RowState
 from rlmrec_core.llm.batch_server import BatchServer, RemoteBatch, has_no, lacks_batches, worth_waiting
 from rlmrec_core.llm.budget import Budget, Cost
@@ -68,6 +68,7 @@ class BatchClient:
     def __init__(self, client: LlmClient, config: LlmConfig) -> None:
         """client: An open client, whose ledger, budget, server and statistics are used. config: Resolved settings."""
         self.server, self.ledger, self.stats = client.server, client.ledger, client.stats
+        self._client = client
         # At the batch price also where a run that asks one by one reads an earlier run's batch.
         self.budget = Budget.of(config.model_copy(update={"mode": "batch"}), client.budget.account)
         self._most_requests, self._poll_seconds = config.batch_requests, config.batch_poll_seconds
@@ -75,6 +76,7 @@ class BatchClient:
         self._remote, self._batches = BatchServer(self.server), BatchLedger(self.ledger)
         self._collected: dict[str, Request] = {}
         self._tried: Counter[str] = Counter()
+        self._thoughts: dict[str, int] = {}  # the room for them that requests of this run had
         self._reasons: dict[str, str] = {}
         self._folder = self.ledger.path.with_name(f"{self.ledger.path.name}.batches")
 
@@ -109,11 +111,21 @@ class BatchClient:
                 raise RequestDeclined(outcome[1] or "")
             return None
         try:
-            return read(body)
+            answer = read(body)
+            if not self._cut_off_in_thought(request, answer):
+                return answer
+            reason = "the model's thoughts took up the room for its answer"
         except BrokenAnswer as error:
-            self.ledger.concluded(request.key, "failed", str(error))
-            self._reasons[request.key] = str(error)
-            return None
+            reason = str(error)
+        self.ledger.concluded(request.key, "failed", reason)
+        self._reasons[request.key] = reason
+        return None
+
+    def _cut_off_in_thought(self, request: Request, answer: object) -> bool:
+        """Whether an answer of this run lacks room that the next batch can give."""
+        had = self._thoughts.get(request.key)
+        lacks_room = isinstance(answer, ChatAnswer) and answer.lacks_room
+        return had is not None and lacks_room and self._client.gives_room(had)
 
     async def answer(self, request: Request, read: Callable[[bytes], Answer]) -> Answer:
         """As `known`, for the pass that reads. Raises RequestFailed where no batch has brought an answer."""
@@ -124,6 +136,7 @@ class BatchClient:
 
     def _line(self, request: Request) -> str:
         body = self.server.capabilities.spell(request.body)
+        self._thoughts[request.key] = self.server.capabilities.thoughts
         url = f"/v1{PATHS[request.endpoint]}"
         line = canonical_json({"custom_id": request.key, "method": "POST", "url": url, "body": body})
         for character, escape in _ODD_LINE_ENDS.items():  # some servers end a line there

@@ -219,7 +219,7 @@ class LlmClient:
             self.ledger.concluded(request.key, "failed", str(error))
             tries.count(error)
             raise
-        if isinstance(answer, ChatAnswer) and answer.lacks_room and self._gave_room(spelt):
+        if isinstance(answer, ChatAnswer) and answer.lacks_room and self.gives_room(spelt.thoughts):
             self.ledger.concluded(request.key, "failed", "the model's thoughts took up the room for its answer")
             return await self._attempt(tries, read)
         return answer
@@ -320,7 +320,7 @@ class LlmClient:
                 self.limiter.throttled(sent_at, wait or reset_wait(error.headers) or 1.0)
             elif wait is not None and is_transient(error):
                 self.limiter.throttled(sent_at, wait)
-            if lacked_room(error) and self._gave_room(spelt):
+            if lacked_room(error) and self.gives_room(spelt.thoughts):
                 raise _SteppedDown from error
             if error.refusal.status in {400, 404, 422} and self._step_down(spelt, error, request):
                 raise _SteppedDown from error
@@ -338,9 +338,9 @@ class LlmClient:
             self._now_spelt(lower)
         return True  # otherwise another request has learnt it meanwhile
 
-    def _gave_room(self, spelt: Capabilities) -> bool:
-        """Whether there is more room for thoughts now than a request had that was spelt so."""
-        if spelt.thoughts < self.server.capabilities.thoughts:
+    def gives_room(self, thoughts: int) -> bool:
+        """Whether there is, or can be, more room for thoughts from now on than these tokens, which were too few."""
+        if thoughts < self.server.capabilities.thoughts:
             return True
         if (roomier := self.server.capabilities.with_room_for_thoughts()) is None or not self._reasoning:
             return False

@@ -127,7 +127,7 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same request may fare better later."""
     if isinstance(error, Refused):
         code = error.refusal.status
-        return not is_out_of_quota(error) and (is_throttled(error) or code in {408, 409, 425} or code >= 500)
+        return not is_out_of_quota(error) and (is_throttled(error) or code in {408, 409, 425} or 500 <= code < 600)
     return isinstance(error, NotSent) or may_be_billed(error)
 
 

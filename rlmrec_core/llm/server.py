@@ -2,13 +2,12 @@
 
 import asyncio
 import base64
-import json
 import os
 import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import openai
@@ -17,12 +16,11 @@ from openai._types import RequestOptions
 
 from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import MissingSetting, ServerKind, server_identity
-from rlmrec_core.llm.answers import Refusal, read_json
+from rlmrec_core.llm.answers import Refusal
 from rlmrec_core.llm.capabilities import Capabilities
 from rlmrec_core.llm.connection import TooLarge, http_client, watched
 from rlmrec_core.llm.errors import (
     AnswerLost,
-    BrokenAnswer,
     ContextTooLong,
     NotSent,
     Refused,
@@ -40,6 +38,8 @@ from rlmrec_core.llm.request import PATHS, Request
 _IDLE_SECONDS = 0.25  # after which a connection is not used again: servers close idle ones, and a request would be lost
 _CHECK_SECONDS = 10.0  # for the first exchange, which also opens the first connection
 _MOST_BYTES = (16 << 20, 1 << 30)  # of an answer in chat, and of embeddings or a file
+_ESCAPE = re.compile(rb"(?<!\\)\\+(?:u00([2-7][0-9A-Fa-f])|/)|%([2-7][0-9A-Fa-f])")
+_ESCAPE_SIGNS = (b"\\u00", b"\\/", b"%")
 _SHORTEST_SECRET = 8  # characters; a shorter key is a word such as "none", which texts may hold
 
 
@@ -47,32 +47,41 @@ class Redactor:
     """Takes a key out of whatever a server echoes, however it is encoded."""
 
     def __init__(self, key: str) -> None:
-        self._key = key if len(key) >= _SHORTEST_SECRET else ""
-        raw = self._key.encode()
-        forms = {raw, quote(self._key, safe="").encode(), raw.hex().encode(), raw.hex().upper().encode()}
+        raw = key.encode() if len(key) >= _SHORTEST_SECRET else b""
+        forms = {raw, raw.hex().encode(), raw.hex().upper().encode()}
         for before in range(3):  # bytes that stand before the key in what was encoded: only some characters are its own
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 forms.add(encode(bytes(before) + raw)[-(-before * 4 // 3) : (before + len(raw)) * 4 // 3])
-        forms.discard(b"")
-        self._pattern = re.compile(b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if raw else None
+        self._forms = sorted(forms, key=len, reverse=True) if raw else []
+        self._pattern = re.compile(b"|".join(b"".join(map(_escapable, form)) for form in self._forms))
 
     def bytes(self, body: bytes) -> bytes:
-        """The body without the key; also where JSON writes its characters as escapes."""
-        if self._pattern is None:
-            return body
-        body = self._pattern.sub(b"***", body)
-        if b"\\u" in body:
-            try:
-                text = json.dumps(read_json(body), ensure_ascii=False)
-            except BrokenAnswer:
-                return body
-            if self._pattern.search(text.encode()):
-                return self._pattern.sub(b"***", text.encode())
+        """The body without the key, also where JSON or an address writes its characters as escapes."""
+        if self._is_in(body) or (any(sign in body for sign in _ESCAPE_SIGNS) and self._is_in(_unescaped(body))):
+            return self._pattern.sub(b"***", body)
         return body
+
+    def _is_in(self, body: bytes) -> bool:
+        return any(form in body for form in self._forms)
 
     def text(self, text: str) -> str:
         """A text without the key."""
-        return self.bytes(text.encode(errors="replace")).decode() if self._pattern else text
+        return self.bytes(text.encode(errors="replace")).decode() if self._forms else text
+
+
+def _unescaped(body: bytes) -> bytes:
+    def character(found: re.Match[bytes]) -> bytes:
+        code = found[1] or found[2]
+        return bytes([int(code, 16)]) if code else b"/"
+
+    return _ESCAPE.sub(character, body)
+
+
+def _escapable(byte: int) -> bytes:
+    """Matches a character as it is, or escaped: in JSON, in JSON inside the texts of JSON, or in an address."""
+    code = b"%02x" % byte
+    digits = b"".join(b"[%c%c]" % (digit, ord(chr(digit).upper())) for digit in code)
+    return rb"(?:\\{0,16}%s|\\{1,16}u00%s|%%%s)" % (re.escape(bytes([byte])), digits, digits)
 
 
 class Server:
@@ -227,7 +236,7 @@ class Server:
         if status in {401, 403, 404}:
             return ServerRefused(f"{reason}; check OPENAI_API_KEY, the model's name and the address")
         if 300 <= status < 400:
-            elsewhere = urlsplit(error.headers.get("location", "")).netloc or "elsewhere"
+            elsewhere = self.redact.text(_host(error.headers.get("location", "")))
             return ServerRefused(f"{self.where} sends us on to {elsewhere}: set base_url to the address it means")
         if is_too_long(error.refusal):
             return ContextTooLong(reason)
@@ -249,6 +258,14 @@ def _address(base_url: str | None) -> tuple[str | None, dict[str, Any] | None]:
         return base_url, None
     address, _, query = base_url.partition("?")
     return address, dict(parse_qsl(query))
+
+
+def _host(location: str) -> str:
+    """Where a redirect leads, without the name and password that an address may hold."""
+    try:
+        return urlsplit(location).netloc.rpartition("@")[2][:100] or "elsewhere"
+    except ValueError:
+        return "elsewhere"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

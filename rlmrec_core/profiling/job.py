@@ -28,7 +28,7 @@ _FIRST_ANSWERS = 20  # without one of use, after which a run stops
 
 
 class _Unusable:
-    """Stops a run whose first answers are all of no use."""
+    """Stops a run whose first answers, those to second questions included, are all of no use."""
 
     def __init__(self, account: str, ledger: Ledger) -> None:
         self._account, self._ledger, self._bad, self._any_good = account, ledger, 0, False
@@ -38,7 +38,7 @@ class _Unusable:
         if self._any_good or row.status == "missing":
             return
         self._any_good = row.status == "ok" and row.generator == "llm"
-        self._bad += not self._any_good
+        self._bad += max(row.attempts or 0, 1)
         if self._bad >= _FIRST_ANSWERS and not self._any_good:
             spent = self._ledger.account(self._account)
             raise NothingUsable(

@@ -1,4 +1,4 @@
-"""Throw malformed bodies at the boundary of the model client: `make fuzz-llm`. Anything but BrokenAnswer is a fault."""
+"""Throw malformed bodies at the boundary of the model client: `make fuzz-llm`. Any other exception is a fault."""
 
 import argparse
 import json
@@ -8,8 +8,10 @@ from collections import Counter
 from typing import Any
 
 from rlmrec_core.embedding.reading import read_embeddings
-from rlmrec_core.llm.answers import BatchRow, ChatAnswer, Refusal, Usage
+from rlmrec_core.llm.answers import BatchRow, ChatAnswer, Refusal, Usage, read_json
+from rlmrec_core.llm.batch_server import RemoteBatch
 from rlmrec_core.llm.errors import BrokenAnswer
+from rlmrec_core.profiling.parser import RejectedAnswer, parse_profile
 
 _ODD: list[Any] = [
     None, True, False, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**20, 10**400, "", "x", "\ud83c", "\udf00 y",
@@ -21,15 +23,17 @@ _NAMES = (
     "data", "embedding", "index", "error", "code", "type", "param", "loc", "detail", "msg", "status",
     "completion_tokens_details", "reasoning_tokens", "reasoning_content", "custom_id", "response", "body",
 )  # fmt: skip
+_PROFILE = '{"summarization": "For fans of fog.", "reasoning": "Its title."}'
 _TEMPLATES: list[Any] = [
     {
-        "choices": [{"index": 0, "message": {"content": '{"a": 1}', "refusal": None}, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": {"content": _PROFILE, "refusal": None}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 9, "completion_tokens": 4},
         "model": "m",
     },
     {"data": [{"index": 1, "embedding": [0.1, 0.2]}, {"index": 0, "embedding": [0.3, 0.4]}], "model": "e"},
     {"error": {"message": "no", "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported"}},
     {"detail": [{"type": "extra_forbidden", "loc": ["body", "x"], "msg": "no"}]},
+    {"id": "b", "status": "failed", "errors": {"data": [{"message": "no"}]}, "metadata": {"rlmrec": "n"}},
     {"custom_id": "k", "response": {"status_code": 200, "body": {"choices": []}}, "error": None},
 ]
 
@@ -47,11 +51,17 @@ def main() -> None:
 def read_all(raw: bytes) -> list[str]:
     """What the readers make of one body; whatever they return can be stored and shown."""
     outcomes = []
-    readers = (("chat", ChatAnswer.read), ("embeddings", lambda one: read_embeddings(one, 2)), ("row", BatchRow.read))
+    readers = (
+        ("profile", lambda one: parse_profile(ChatAnswer.read(one).text, max_words=20)),
+        ("chat", ChatAnswer.read),
+        ("embeddings", lambda one: read_embeddings(one, 2)),
+        ("row", BatchRow.read),
+        ("batch", lambda one: RemoteBatch.of(read_json(one))),
+    )
     for name, read in readers:
         try:
             found = read(raw)
-        except BrokenAnswer as error:
+        except (BrokenAnswer, RejectedAnswer) as error:
             str(error).encode()
             outcomes.append(f"{name} broken")
         else:

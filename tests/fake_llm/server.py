@@ -26,7 +26,8 @@ class FakeLLM:
 
     plan(n, body) names the fault of the n-th paid request, or None; a list gives the faults of the first ones in turn.
     limits: a rate limit per minute; above it requests are answered 429. The lists and counts are for tests to look at:
-    requests (bodies of chat and embeddings), billed (per prompt hash; what goes through a batch counts likewise).
+    heads (headers of every request), requests (bodies of chat and embeddings), billed (per prompt hash; what goes
+    through a batch counts likewise).
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class FakeLLM:
         record: bool = True,
     ) -> None:
         self._plan = plan if callable(plan) else _in_turn(iter(plan))
-        self._latency, self._port, self._limits, self._record = latency, port, limits, record
+        self.latency, self._port, self._limits, self._record = latency, port, limits, record
         self.n_requests = 0
         self.requests: list[Body] = []
-        self.authorizations: list[str] = []
+        self.heads: list[dict[str, str]] = []
         self.billed: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.arrivals: list[float] = []
@@ -89,28 +90,29 @@ class FakeLLM:
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        if self._record:
+            self.heads.append(headers)
         content = await reader.readexactly(int(headers.get("content-length", 0)))
         method, target = head[0].split()[:2]
         path = target.partition("?")[0]
         if path in _ANSWERS:
-            await self._paid(writer, headers, path, json.loads(content))
+            await self._paid(writer, path, json.loads(content))
         else:
             status, answer = (200, _MODELS) if path == "/v1/models" else self.batches.serve(method, path, content)
             await asyncio.sleep(self.batches.delay(method, path))
             await _send(writer, Fault(status=status), answer)
 
-    async def _paid(self, writer: asyncio.StreamWriter, headers: dict[str, str], path: str, body: Body) -> None:
+    async def _paid(self, writer: asyncio.StreamWriter, path: str, body: Body) -> None:
         limited = self._limits.refusal(body) if self._limits else None
         fault = limited or self._plan(self.n_requests, body) or Fault()
         self.n_requests += 1
         if self._record:
             self.requests.append(body)
-            self.authorizations.append(headers.get("authorization", ""))
         self.arrivals.append(time.monotonic())
         self.statuses[fault.status] += 1
         if fault.is_billed:
             self.bill(body)
-        await asyncio.sleep(0 if limited else self._latency + fault.delay)
+        await asyncio.sleep(0 if limited else self.latency + fault.delay)
         told = self._limits.headers() if self._limits else {}
         await _send(writer, fault, _ANSWERS[path](body) if fault.body is None else {}, told)
 

@@ -69,9 +69,11 @@ signal.signal(signal.SIGTERM, keep)
 print("ready", flush=True)
 time.sleep(600)
 """
+# Ends its run at once where it is asked to end, as Prefect's worker does.
 WORKER = f"""
-import subprocess, sys, time
-subprocess.Popen([sys.executable, '-c', {KEEPER!r}, sys.argv[1]], start_new_session=True)
+import signal, subprocess, sys, time
+run = subprocess.Popen([sys.executable, '-c', {KEEPER!r}, sys.argv[1]], start_new_session=True)
+signal.signal(signal.SIGTERM, lambda *_: (run.kill(), sys.exit()))
 time.sleep(600)
 """
 

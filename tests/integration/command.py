@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,10 +43,10 @@ def environment(**changes: str) -> dict[str, str]:
     return inherited | {"OMP_NUM_THREADS": "1", "OPENAI_API_KEY": "sk-test"} | changes
 
 
-def start(*arguments: str | Path) -> "subprocess.Popen[str]":
+def start(*arguments: str | Path, **variables: str) -> "subprocess.Popen[str]":
     command = [BIN / "rlmrec", *arguments]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=environment(), **output)
+    return subprocess.Popen(command, cwd=ROOT, env=environment(**variables), **output)
 
 
 def start_up(folder: Path) -> Up:
@@ -60,9 +61,10 @@ def start_up(folder: Path) -> Up:
     raise AssertionError(f"rlmrec up ended before it was ready: {said}")
 
 
-def start_run(store: Path, config: Mapping[str, Any]) -> "subprocess.Popen[str]":
+def start_run(store: Path, config: Mapping[str, Any], up: Up | None = None) -> "subprocess.Popen[str]":
+    """`rlmrec run`, on what a running `rlmrec up` offers if it is another store's."""
     settings = [part for name, value in flat(config) for part in ("--set", f"{name}={json.dumps(value)}")]
-    return start("run", "--store", store, *settings)
+    return start("run", "--store", store, *settings, **({"PREFECT_API_URL": up.api} if up else {}))
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -115,13 +117,13 @@ def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def kill(relatives: list[psutil.Process], command: str) -> None:
-    """kill -9 of the processes with these words in their command lines; their guards live on."""
+def kill(relatives: list[psutil.Process], command: str, number: int = signal.SIGKILL) -> None:
+    """Send a signal to the processes with these words in their command lines; their guards hear nothing of it."""
     lines = [(relative, relative.cmdline()) for relative in relatives]
     found = [relative for relative, line in lines if command in " ".join(line) and "flows.guard" not in line]
     assert found, f"no process {command!r}"
     for process in found:
-        process.kill()
+        process.send_signal(number)
 
 
 def all_gone(relatives: list[psutil.Process]) -> bool:

@@ -154,6 +154,12 @@ def test_what_a_key_is_taken_from():
     assert key_fields(_Outer(required=3, several=(_Inner(timeout=5),))) == {"required": 3, "several": [{}]}
 
 
+def test_one_server_has_one_key_however_it_is_spelt():
+    spellings = ("http://127.0.0.1:8000/v1", "http://localhost:8000/v1/", "HTTP://[::1]:8000/v1")
+    keys = [key_fields(EmbedConfig(encoder="openai", model="e", base_url=address)) for address in spellings]
+    assert keys == [keys[0]] * 3 and keys[0]["base_url"] == spellings[0]
+
+
 inners = st.builds(_Inner, model=st.sampled_from("mn"), timeout=st.sampled_from([1.0, 2.0]))
 outers = st.builds(
     _Outer,

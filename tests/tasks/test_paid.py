@@ -5,7 +5,8 @@ import json
 import pytest
 
 from storage import ArtifactStore
-from tasks.embed import embed
+from tasks import shards
+from tasks.embed import embed, embed_stage
 from tasks.ingest import ingest
 from tasks.item_profiles import profile_items
 from tasks.plan import plan_by_hand
@@ -91,6 +92,32 @@ def test_a_refresh_without_changes_finds_everything(settings, store):
         rows = show_changes(store, before, again)
     assert {results[0].status for results in again.values()} == {"hit"} and server.n_requests == asked
     assert all((row["new"], row["changed"], row["gone"], row["calls"]) == (0, 0, 0, 0) for row in rows)
+
+
+def test_workers_ask_again_once_about_a_text_that_failed(settings, store):
+    def plan(n, body):
+        return error(400) if "input" in body and bad in body["input"] else None
+
+    bad = ""
+    with FakeLLM(plan) as server:
+        config = settings(server)
+        raw = result_of(ingest.fn(config.ingest, store)).ref
+        split = result_of(prepare.fn(config.prepare, store, raw)).ref
+        items = result_of(profile_items.fn(config.item_profiles, store, raw, split)).ref
+        users = result_of(profile_users.fn(config.user_profiles, store, raw, split, items)).ref
+        bad = ArtifactStore.open(store).table(items, "profiles")["summarization"][3].as_py()
+        first = result_of(embed.fn(config.embed, store, raw, split, items, users))
+        assert "retry-failed asks again" in str(first) and "texts got no vector" in first.unfinished
+
+        asked = len(server.requests)
+        assert result_of(embed.fn(config.embed, store, raw, split, items, users)).unfinished
+        assert len(server.requests) == asked
+        again = config.embed.model_copy(update={"retry_failed": True})
+        stage = embed_stage(again.resolved(), ingest=raw, prepare=split, item_profiles=items, user_profiles=users)
+        for shard in shards.cut(stage, ArtifactStore.open(store), 2, 2):
+            embed.fn(again, store, raw, split, items, users, shard=shard)
+        assert result_of(embed.fn(again, store, raw, split, items, users, n_shards=2)).unfinished
+    assert [body["input"] for body in server.requests[asked:]] == [[bad]]
 
 
 def test_the_key_is_in_no_file(settings, store, tmp_path):

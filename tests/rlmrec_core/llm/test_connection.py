@@ -83,6 +83,7 @@ def serving(react):
 def run(tmp_path, monkeypatch):
     """Profiles of n items from a server; rows and report."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.05)
 
     def go(server, n=3, **llm):
         asked = {"model": "m", "base_url": server.url, "concurrency": 1, "price_in": 1.0, "price_out": 2.0}
@@ -129,7 +130,7 @@ def test_an_answer_that_drips_for_ever_ends_at_its_time(run):
             await asyncio.sleep(0.05)
 
     with serving(react) as server:
-        rows = run(server, timeout_seconds=1.0)
+        rows = run(server, timeout_seconds=0.5)
     assert [row.status for row in rows] == ["ok", "failed", "ok"] and "timeout_seconds" in rows[1].error
 
 

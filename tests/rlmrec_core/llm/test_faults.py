@@ -176,7 +176,8 @@ def test_what_was_lost_stays_possibly_billed(run):
     assert ledger["calls"] == {"answered": 3, "lost": 2} and ledger["possibly_billed_usd"] > 0
 
 
-def test_no_server_is_said_before_the_first_paid_call(run):
+def test_no_server_is_said_before_the_first_paid_call(run, monkeypatch):
+    monkeypatch.setattr("rlmrec_core.llm.server._CHECK_SECONDS", 1.0)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

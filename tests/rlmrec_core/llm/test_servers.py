@@ -1,8 +1,10 @@
 """Servers as they are: odd bodies, lies about usage, refusals in every shape, echoed keys. Over a real socket."""
 
+import asyncio
 import base64
 import json
 import sqlite3
+import time
 from contextlib import closing, suppress
 from types import SimpleNamespace
 
@@ -27,10 +29,16 @@ PRICED = {"price_in": 1.0, "price_out": 2.0}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(patient_run, monkeypatch):
+    """As `patient_run`, with no time between attempts."""
+    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
+    return patient_run
+
+
+@pytest.fixture
+def patient_run(tmp_path, monkeypatch):
     """Profiles of n items, by default one after the other."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
 
     def go(server, n=3, texts=(), **llm):
         settings = LlmConfig(**{"model": "m", "base_url": server.url, "concurrency": 1, "timeout_seconds": 5.0} | llm)
@@ -122,8 +130,6 @@ def test_json_becomes_an_answer_or_a_broken_one(value):
 
 
 def test_a_group_commit_isolates_its_bad_member(tmp_path):
-    import asyncio
-
     from rlmrec_core.llm.database import GroupCommit, connect
 
     async def go():
@@ -223,9 +229,35 @@ def test_an_error_with_status_200_is_an_error_and_not_charged(run):
     assert result.report["ledger"]["calls"] == {"answered": 3, "refused": 1}
 
 
-def test_a_server_that_is_loading_is_waited_for(run):
-    with FakeLLM([refusal(503, "loading")] * 12) as server:
-        assert run(server).status == ["ok"] * 3
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes at once where somebody sleeps for long; seconds since the test began."""
+    now, sleep, skipped = time.monotonic, asyncio.sleep, []
+
+    async def skip(seconds, *rest):
+        await sleep(0 if seconds >= 0.1 else seconds, *rest)
+        skipped.extend([seconds] if seconds >= 0.1 else [])
+
+    began = now()
+    monkeypatch.setattr("time.monotonic", lambda: now() + sum(skipped))
+    monkeypatch.setattr("asyncio.sleep", skip)
+    return lambda: time.monotonic() - began
+
+
+@pytest.mark.parametrize("seconds", [40, 10_000])
+def test_a_server_that_is_loading_is_waited_for_within_the_deadline(patient_run, clock, seconds):
+    with FakeLLM(lambda n, body: refusal(503, "loading") if clock() < seconds else None) as server:
+        found = patient_run(server, n=1, deadline_seconds=120)
+    assert found.status == ["ok" if seconds == 40 else "failed"]
+    assert seconds <= clock() < 70 or 120 <= clock() < 150  # a last wait may pass the deadline by as much as it lasts
+    assert server.n_requests < 20
+
+
+@pytest.mark.parametrize("status", [600, 999, 418])
+def test_a_status_that_promises_nothing_fails_its_row_at_once(run, status):
+    with FakeLLM(lambda n, body: refusal(status, "no") if "About 1" in json.dumps(body) else None) as server:
+        assert run(server).status == ["ok", "failed", "ok"]
+    assert server.n_requests == 3
 
 
 def test_a_server_that_dies_stops_the_run_and_refused_connections_cost_nothing(run, monkeypatch):
@@ -245,22 +277,47 @@ def test_a_server_that_dies_stops_the_run_and_refused_connections_cost_nothing(r
 def test_a_run_that_yields_nothing_stops_early(run):
     with FakeLLM(lambda n, body: said("no idea")) as server, pytest.raises(NothingUsable, match=r"first 20 .*\$"):
         run(server, n=100, **PRICED)
-    assert server.n_requests == 40
+    assert server.n_requests == 20  # each of ten rows was asked about twice
+
+
+def thinks(body):
+    """The answer of a model whose thoughts take 2,000 tokens."""
+    if body["max_completion_tokens"] > 2000:
+        return None
+    cut = {"message": {"content": "", "reasoning_content": "Let me think"}, "finish_reason": "length"}
+    return Fault(change=lambda answer: answer | {"choices": [cut]})
 
 
 def test_a_model_that_thinks_gets_room_once_for_all(run):
-    def plan(n, body):
-        if body["max_completion_tokens"] > 2000:
-            return None
-        cut = {"message": {"content": "", "reasoning_content": "Let me think"}, "finish_reason": "length"}
-        return Fault(change=lambda answer: answer | {"choices": [cut]})
-
-    with FakeLLM(plan) as server:
+    with FakeLLM(lambda n, body: thinks(body)) as server:
         assert run(server, n=4).status == ["ok"] * 4
     assert server.n_requests == 5
     unfinished = refusal(400, {"error": {"message": "Could not finish the message because max_tokens was reached."}})
     with FakeLLM([unfinished]) as server:
         assert run(server, n=4, model="other").status == ["ok"] * 4
+
+
+def test_the_room_for_thoughts_is_a_setting(run):
+    with FakeLLM(lambda n, body: thinks(body)) as server:
+        assert run(server, n=2, reasoning="on").status == ["ok"] * 2
+        assert server.n_requests == 2 and server.requests[0]["max_completion_tokens"] == 400 + 4096
+        rows = run(server, n=2, model="other", reasoning="off").rows
+    assert {body["max_completion_tokens"] for body in server.requests[2:]} == {400, 800}
+    assert all(row.status == "failed" and "set llm.reasoning = on" in row.error for row in rows)
+
+
+def test_a_batch_gives_room_for_thoughts_too(run):
+    with FakeLLM() as server:
+
+        def change(output, errors):
+            asked = json.loads(list(server.batches.files.values())[-1].splitlines()[0])["body"]
+            for row in output if thinks(asked) else ():
+                row["response"]["body"] = thinks(asked).change(row["response"]["body"])
+            return output, errors
+
+        server.batches.change = change
+        assert run(server, mode="batch", batch_poll_seconds=0.01).status == ["ok"] * 3
+    assert len(server.batches.made) == 2
 
 
 LIES = {

@@ -49,7 +49,7 @@ def test_profiles_are_asked_for_and_kept(run):
     told = row(first)
     assert told["model"] == "m-2026-01-01" and told["finish_reason"] == "stop" and told["attempts"] == 1
     assert told["tokens_in"] > 0 and told["tokens_out"] == 20 and told["prompt_version"] == "books/item 1, contract 1"
-    assert server.authorizations[0] == f"Bearer {KEY}"
+    assert server.heads[0]["authorization"] == f"Bearer {KEY}"
 
 
 def test_concurrency_changes_nothing(run, tmp_path):
