@@ -55,14 +55,14 @@ class Redactor:
         self._forms = sorted(forms, key=len, reverse=True) if raw else []
         self._pattern = re.compile(b"|".join(b"".join(map(_escapable, form)) for form in self._forms))
 
+    def _is_in(self, body: bytes) -> bool:
+        return any(form in body for form in self._forms)
+
     def bytes(self, body: bytes) -> bytes:
         """The body without the key, also where JSON or an address writes its characters as escapes."""
         if self._is_in(body) or (any(sign in body for sign in _ESCAPE_SIGNS) and self._is_in(_unescaped(body))):
             return self._pattern.sub(b"***", body)
         return body
-
-    def _is_in(self, body: bytes) -> bool:
-        return any(form in body for form in self._forms)
 
     def text(self, text: str) -> str:
         """A text without the key."""
