@@ -1,17 +1,18 @@
 """`rlmrec artifacts`: list, show, verify and collect what the store holds."""
 
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.tree import Tree
 
-from flows.terminal import StoreOption
-from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError, leftovers, sweep
+from flows.terminal import StoreOption, plain
+from storage import ArtifactRef, ArtifactStore, Manifest, StoreConfig, StoreError, leftovers, sweep
 from tasks.datasets import latest_keys, names
-from tasks.promotion import in_use
+from tasks.promotion import datasets_of, in_use
 
 app = typer.Typer(help="Look at the artifacts, check them, and remove old ones.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -19,14 +20,43 @@ console = Console(highlight=False)
 
 @app.command("list")
 def list_(stage: Annotated[str | None, typer.Argument()] = None, store: StoreOption = "artifacts") -> None:
-    """List the artifacts, newest first."""
+    """List the artifacts, newest first: of which data set, and of a model which one; a star marks what is in use."""
     artifacts = ArtifactStore.open(StoreConfig(url=store))
-    table = Table("stage", "key", "made", "seconds", "rows", "MB")
-    for ref in artifacts.refs(stage):
-        manifest = artifacts.manifest(ref)
-        size, made = f"{manifest.bytes / 1e6:.1f}", manifest.run.created[:19].replace("T", " ")
-        table.add_row(ref.stage, ref.key[:12], made, f"{manifest.run.seconds:.1f}", f"{manifest.rows:,}", size)
+    refs, owners = _refs(artifacts), datasets_of(artifacts)
+    if stage and stage not in {ref.stage for ref in refs}:
+        raise StoreError(_no_such_stage(artifacts, stage, refs))
+    used = {key for name in names(artifacts) for keys in in_use(artifacts, name, alone=True).values() for key in keys}
+    table = Table("", "stage", Column("key", no_wrap=True), "data set", "what", "made", "rows", "MB")
+    for ref in refs:
+        if stage in (None, ref.stage):
+            manifest = artifacts.manifest(ref)
+            made, size = manifest.run.created[:16].replace("T", " "), f"{manifest.bytes / 1e6:.1f}"
+            about = (", ".join(owners.get(ref.key, ())), _what(manifest), made, f"{manifest.rows:,}", size)
+            table.add_row("*" if ref.key in used else "", ref.stage, ref.key[:12], *about)
     console.print(table)
+
+
+def _refs(artifacts: ArtifactStore) -> list[ArtifactRef]:
+    """All artifacts. Raises StoreError if there are none."""
+    artifacts.check_bucket()
+    if refs := artifacts.refs():
+        return refs
+    raise StoreError(f"there is no artifact in {artifacts.url}: check the address, or run the pipeline first")
+
+
+def _no_such_stage(artifacts: ArtifactStore, stage: str, refs: list[ArtifactRef]) -> str:
+    there = sorted({ref.stage for ref in refs})
+    near = get_close_matches(stage, there, 1, 0.5)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{artifacts.url} has no artifacts of {stage!r}: {meant}there are {', '.join(there)}"
+
+
+def _what(manifest: Manifest) -> str:
+    """What tells artifacts of one stage apart, in a few words."""
+    config = manifest.content.config
+    names = ("reader", "generator", "encoder", "backbone", "variant", "seed")
+    told = [str(config[name]) for name in names if config.get(name) is not None]
+    return " ".join([*told, *(["incomplete"] if config.get("unfinished") else [])])
 
 
 @app.command()
@@ -37,9 +67,10 @@ def show(key: str, store: StoreOption = "artifacts") -> None:
     manifest = artifacts.manifest(ref)
     console.print(f"{ref.stage} {ref.key}\n{artifacts.address(ref)}", markup=False, soft_wrap=True)
     console.print_json(data={"config": manifest.content.config, "run": manifest.run.model_dump()})
-    files = Table("file", "rows", "bytes", "sha256")
+    files = Table("file", "rows", "bytes", "columns")
     for name, entry in manifest.content.files.items():
-        files.add_row(name, str(entry.rows or ""), f"{entry.bytes:,}", entry.sha256[:12])
+        columns = ", ".join(f"{column}: {kind}" for column, kind in (entry.columns or {}).items())
+        files.add_row(name, f"{entry.rows:,}" if entry.rows is not None else "", f"{entry.bytes:,}", plain(columns))
     console.print(files)
     console.print(_lineage(artifacts, ref, Tree(str(ref)), set()))
 
@@ -48,7 +79,7 @@ def show(key: str, store: StoreOption = "artifacts") -> None:
 def verify(store: StoreOption = "artifacts") -> None:
     """Compare every file with its sha256; exit status 1 if one differs. The next run rebuilds what is damaged."""
     artifacts = ArtifactStore.open(StoreConfig(url=store))
-    damaged = {ref: artifacts.damaged_files(ref, artifacts.manifest(ref)) for ref in artifacts.refs()}
+    damaged = {ref: artifacts.damaged_files(ref, artifacts.manifest(ref)) for ref in _refs(artifacts)}
     for ref, files in damaged.items():
         console.print(f"{'damaged' if files else 'sound':8} {ref}  {', '.join(files)}", markup=False)
     if any(damaged.values()):
@@ -105,7 +136,7 @@ def collectable(artifacts: ArtifactStore, keep: int) -> list[ArtifactRef]:
 
 
 def _find(artifacts: ArtifactStore, key: str) -> ArtifactRef:
-    found = [ref for ref in artifacts.refs() if ref.key.startswith(key)]
+    found = [ref for ref in _refs(artifacts) if ref.key.startswith(key)]
     if len(found) != 1:
         raise typer.BadParameter(f"{len(found)} artifacts have a key that starts with {key!r}; see `artifacts list`")
     return found[0]

@@ -89,7 +89,7 @@ def run(
     address = absolute(store)
     if not run_pipeline(home, chosen, StoreConfig(url=address), force, console):
         raise typer.Exit(1)
-    _show_results(address, chosen.data_name)
+    _show_results(address, chosen.data_name, "" if address == absolute("artifacts") else f" --store {store}")
 
 
 @app.command()
@@ -218,15 +218,16 @@ def _log_file() -> Path:
     return Path(os.environ.get("PREFECT_HOME", ".rlmrec/prefect")).parent / "logs" / "command.log"
 
 
-def _show_results(store: str, name: str) -> None:
+def _show_results(store: str, name: str, option: str) -> None:
+    """option: what leads other commands to the same store."""
     from tasks import datasets
 
     last_run = datasets.read(ArtifactStore.open(StoreConfig(url=store)), name, "last-run.json")
     console.print(metrics_table(last_run["metrics"]))
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
     console.print(f"data set:        {name}, {last_run['verdict']}{_warnings(last_run)}", markup=False)
-    console.print(f"all artifacts:   {store}   (rlmrec artifacts list)", markup=False)
-    console.print("the UI:          make ui   (or: rlmrec up)", markup=False)
+    console.print(f"all artifacts:   {store}   (rlmrec artifacts list{option})", markup=False)
+    console.print(f"the UI:          rlmrec up{option}", markup=False)
 
 
 def _warnings(last_run: dict[str, Any]) -> str:

@@ -69,6 +69,29 @@ def end_stale_runs(client: SyncPrefectClient) -> int:
     return len(stale)
 
 
+def end_orphans(client: SyncPrefectClient) -> int:
+    """Mark stages Crashed whose run has ended, so that they have no process any more; returns how many.
+
+    Of a run whose process was killed, its worker ends the run, and nobody its stages.
+    """
+    stages = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state={"type": {"any_": _UNFINISHED}}, parent_task_run_id={"is_null_": False})
+    )
+    orphans = [stage for stage in stages if _parent_has_ended(client, stage)]
+    for stage in orphans:
+        client.set_flow_run_state(stage.id, Crashed(message="Its run has ended before it; run that again."), force=True)
+    return len(orphans)
+
+
+def _parent_has_ended(client: SyncPrefectClient, stage: FlowRun) -> bool:
+    assert stage.parent_task_run_id
+    with suppress(ObjectNotFound):
+        parent = client.read_task_run(stage.parent_task_run_id).flow_run_id
+        state = client.read_flow_run(parent).state if parent else None
+        return bool(state and state.is_final())
+    return False
+
+
 def submit(client: SyncPrefectClient, parameters: Mapping[str, Any]) -> FlowRun:
     """Ask for a run of the full pipeline. Raises LookupError if the deployment does not exist."""
     try:

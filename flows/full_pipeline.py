@@ -6,10 +6,12 @@ from typing import Any
 
 from prefect import State, flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Failed
 
 from flows import stages
+from flows.client import end_orphans
 from flows.engine import ready
 from flows.forms import fill_forms
 from rlmrec_core.config import PipelineConfig
@@ -23,7 +25,13 @@ from tasks.stages import Done, between, for_this_data, inputs_of, is_wanted
 from tasks.summary import publish, publish_stopped
 
 
-@flow(name="rlmrec", persist_result=False)
+def end_stages(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Of a run whose process was killed, mark the stages that were under way: called by its worker."""
+    with get_client(sync_client=True) as client:
+        end_orphans(client)
+
+
+@flow(name="rlmrec", persist_result=False, on_crashed=[end_stages])
 def rlmrec(
     config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig(), force: bool = False
 ) -> State[None]:
@@ -53,7 +61,11 @@ def gated(config: PipelineConfig, store: StoreConfig, work: Callable[[PipelineCo
     Completed, Incomplete where profiles or vectors are lacking, NotPromoted where a gate stopped the run, OverBudget
     where its budget did; the last two are of the type Failed. Whatever else goes wrong is raised.
     """
-    gates = Gates(ArtifactStore.open(store), config)
+    artifacts = ArtifactStore.open(store)
+    artifacts.check_bucket()
+    with get_client(sync_client=True) as client:
+        end_orphans(client)
+    gates = Gates(artifacts, config)
     with running(config) as settings:
         try:
             work(settings, gates)

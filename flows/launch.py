@@ -38,6 +38,7 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
     """
     with server(home, is_healthy, say) as found:
         if found.process is None:
+            say(f"using the server that is up: {found.api.removesuffix('/api')}")
             yield Running(found.api)
             return
         _tidy(found, say)

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import State, flow
 
-from flows.full_pipeline import gated, quick_subflows, run_stages
+from flows.full_pipeline import end_stages, gated, quick_subflows, run_stages
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
@@ -34,7 +34,7 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
     return rows
 
 
-@flow(name="retry-failed", persist_result=False)
+@flow(name="retry-failed", persist_result=False, on_crashed=[end_stages])
 def retry_failed(
     config: PipelineConfig | None = None, store: StoreConfig = StoreConfig(), name: str | None = None
 ) -> State[None]:

@@ -2,7 +2,7 @@
 
 from prefect import State, flow
 
-from flows.full_pipeline import gated, run_stages
+from flows.full_pipeline import end_stages, gated, run_stages
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
@@ -13,7 +13,7 @@ from tasks.refresh import latest_profiles, show_changes
 from tasks.summary import publish, show_stages
 
 
-@flow(name="refresh-profiles", persist_result=False)
+@flow(name="refresh-profiles", persist_result=False, on_crashed=[end_stages])
 def refresh_profiles(
     config: PipelineConfig | None = None,
     store: StoreConfig = StoreConfig(),

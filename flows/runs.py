@@ -1,7 +1,8 @@
 """One run of the full pipeline, asked for and watched from the command line."""
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from flows.client import cancel, connect, follow, mark_cancelled, submit
 from flows.faults import of_state
 from flows.launch import Running, everything
-from flows.services import Home, ServiceError
+from flows.services import Home, ServiceError, announced
 from rlmrec_core.config import PipelineConfig
 from storage import StoreConfig
 
@@ -44,14 +45,32 @@ def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: 
     console.print(f"run {flow_run.name}: {state.name}", markup=False)
     if not state.is_completed():
         console.print(f"error: {of_state(state.message or 'no reason was given')}", markup=False)
+        if not running.server and (set_here := unseen(state.message or "", os.environ)):
+            console.print(
+                f"{set_here} is set here, but the run takes it from its worker's environment: end `rlmrec up` with "
+                "Ctrl-C, start it again from this shell, and run again",
+                markup=False,
+            )
         console.print(f"more: {running.ui}/runs/flow-run/{flow_run.id} or {home.state / 'logs'}", markup=False)
     return state.is_completed()
+
+
+def unseen(message: str, environment: Mapping[str, str]) -> str | None:
+    """The variable that a run says it lacks, where this process has it and a worker of another shell has not."""
+    found = re.search(r"OPENAI_API_KEY|RLMREC_LLM_MODEL", message)
+    return found[0] if found and environment.get(found[0]) else None
 
 
 @contextmanager
 def reached(home: Home, say: Callable[[str], None]) -> Iterator[Running]:
     """The server of PREFECT_API_URL, else the one that `rlmrec up` runs, else one for as long as the block lasts."""
     if api := os.environ.get("PREFECT_API_URL"):
+        say(f"using the server of PREFECT_API_URL: {api.removesuffix('/api')}")
+        yield Running(api)
+        return
+    usual = Home.beside("artifacts")
+    if not announced(home) and (api := announced(usual)):
+        say(f"using the server that is up for {usual.state.parent}: {api.removesuffix('/api')}")
         yield Running(api)
         return
     with everything(home, say, lasting=False) as running:

@@ -276,6 +276,16 @@ def _announced(home: Home) -> str | None:
     return None
 
 
+def announced(home: Home) -> str | None:
+    """The address of the server that `rlmrec up` runs for this home; None if it runs none."""
+    with contextlib.suppress(OSError), (home.state / "server.lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _announced(home)
+    return None
+
+
 def announce(home: Home, api: str) -> None:
     """Let others join the server that this process runs, until it ends."""
     temporary = _address_file(home).with_suffix(".tmp")

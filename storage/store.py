@@ -51,6 +51,13 @@ class ArtifactStore:
         """The store at `config.url`; nothing is created until something is written."""
         return cls(config.address())
 
+    def check_bucket(self) -> None:
+        """Raise StoreError if the store is in a bucket that does not exist; a local folder is made when needed."""
+        bucket = self._root.partition("/")[0]
+        with explained(f"reach {self.url}"):
+            if not self.is_local and not self._fs.exists(bucket):
+                raise StoreError(f"there is no bucket {bucket!r} for {self.url}: create it, or mend the address")
+
     def find(self, stage: str, key: str) -> ArtifactRef | None:
         """The artifact, if it is there and every file still has its sha256."""
         ref = ArtifactRef(checked_stage(stage), checked_key(key), self.url)

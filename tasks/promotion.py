@@ -92,15 +92,41 @@ def rollback(artifacts: ArtifactStore, name: str, number: int | None = None) -> 
         return _write(artifacts, name, back, rest)
 
 
-def in_use(artifacts: ArtifactStore, name: str) -> dict[str, list[str]]:
-    """Keys by stage of what is in use and of what a rollback would return to."""
+def in_use(artifacts: ArtifactStore, name: str, *, alone: bool = False) -> dict[str, list[str]]:
+    """Keys by stage of what is in use and, unless `alone`, of what a rollback would return to."""
     entry = current(artifacts, name)
-    kept = [one for one in (entry, entry and before(entry)) if one]
+    kept = [one for one in (entry, entry and not alone and before(entry)) if one]
     keys: dict[str, list[str]] = {}
     for one in kept:
         for stage, of_stage in one["artifacts"].items():
             keys.setdefault(stage, []).extend(of_stage)
     return keys
+
+
+def datasets_of(artifacts: ArtifactStore) -> dict[str, list[str]]:
+    """The data sets that artifacts belong to, by key: those of the runs that read the same raw data."""
+    refs = artifacts.refs()
+    roots = {ref.key: _root(artifacts, ref) for ref in refs}
+    owners: dict[str | None, list[str]] = {}
+    for name in datasets.names(artifacts):
+        noted = [datasets.latest_keys(artifacts, name), in_use(artifacts, name)]
+        for root in {roots.get(key) for keys in noted for of_stage in keys.values() for key in of_stage} - {None}:
+            owners.setdefault(root, []).append(name)
+    return {key: owners.get(root, []) for key, root in roots.items()}
+
+
+def _root(artifacts: ArtifactStore, ref: ArtifactRef) -> str | None:
+    """The key of the raw data that an artifact was made from."""
+    while ref.stage != "ingest":
+        try:
+            inputs = artifacts.manifest(ref).content.inputs
+        except StoreError:
+            return None  # what it was made from was removed
+        stage = "ingest" if "ingest" in inputs else "prepare" if "prepare" in inputs else next(iter(inputs), None)
+        if stage is None:
+            return None
+        ref = ArtifactRef(stage.split("/")[0], inputs[stage], artifacts.url)
+    return ref.key
 
 
 def refs(artifacts: ArtifactStore, entry: Entry, stage: str) -> list[ArtifactRef]:

@@ -117,7 +117,10 @@ class LlmConfig(Section):
         """
         model = self.model or environment.get("RLMREC_LLM_MODEL")
         if not model:
-            raise MissingSetting("generator llm needs a model: set llm.model or the variable RLMREC_LLM_MODEL")
+            raise MissingSetting(
+                "generator llm needs a model: set llm.model, or the variable RLMREC_LLM_MODEL in the environment of "
+                "the process that runs the stages, which has to be started anew for it"
+            )
         return self.model_copy(update={"model": model, "base_url": self.base_url or environment_address(environment)})
 
 

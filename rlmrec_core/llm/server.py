@@ -120,7 +120,10 @@ class Server:
     def require_key(environment: Mapping[str, str] = os.environ) -> str:
         """The key. Raises MissingSetting without one, or where it holds what no key holds; it is never shown."""
         if not (key := environment.get("OPENAI_API_KEY")):
-            raise MissingSetting("no key: set OPENAI_API_KEY (a local server that asks for none takes any word)")
+            raise MissingSetting(
+                "no key: set OPENAI_API_KEY in the environment of the process that runs the stages, which has to be "
+                "started anew for it (a local server that asks for none takes any word)"
+            )
         odd = next((place for place, one in enumerate(key) if not "!" <= one <= "~"), None)
         if odd is not None:
             raise MissingSetting(

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from flows.artifacts import collectable
 from flows.cli import app, metrics_table
 from flows.cli import settings as read_settings
+from flows.runs import unseen
 from storage import ArtifactRef, ArtifactStore, artifact_key
+from tasks import datasets, promotion
+from tasks.promotion import datasets_of
 
 
 def invoke(*arguments) -> tuple[int, str]:
@@ -150,6 +153,33 @@ def test_artifacts_are_listed_and_shown_with_their_lineage(lineage):
     assert status == 0 and f"ingest {old.key[:12]}" in output
     status, output = invoke("artifacts", "show", "no such key", "--store", store.url)
     assert status == 2 and "0 artifacts" in output
+
+
+def test_artifacts_are_told_apart_and_their_columns_named(lineage):
+    store, (old, _, prepared) = lineage
+    datasets.remember(store, "shop", {"prepare": [prepared.key]})
+    assert datasets_of(store)[prepared.key] == datasets_of(store)[old.key] == ["shop"]
+    run = {"stages": [{"stage": "prepare", "key": prepared.key}], "recommendations": "x", "config": {}}
+    promotion.promote(store, "shop", run, "passed the gates")
+    status, output = invoke("artifacts", "list", "prepare", "--store", store.url)
+    (line,) = [line for line in output.splitlines() if prepared.key[:12] in line]
+    assert status == 0 and "shop" in line and "*" in line and old.key[:12] not in output
+    assert "n: int64" in invoke("artifacts", "show", prepared.key, "--store", store.url)[1]
+
+
+def test_a_mistyped_stage_and_an_empty_store_are_errors(lineage, tmp_path):
+    store, _ = lineage
+    status, output = invoke("artifacts", "list", "prepar", "--store", store.url)
+    assert status == 1 and "did you mean prepare?" in output
+    for command in ("list", "verify"):
+        status, output = invoke("artifacts", command, "--store", tmp_path / "nowhere")
+        assert status == 1 and "there is no artifact in" in output
+
+
+def test_a_variable_that_the_worker_has_not_is_named_where_it_is_set():
+    lacking = "no key: set OPENAI_API_KEY in the environment"
+    assert unseen(lacking, {"OPENAI_API_KEY": "sk-1"}) == "OPENAI_API_KEY"
+    assert unseen(lacking, {}) is None and unseen("no such model", {"OPENAI_API_KEY": "sk-1"}) is None
 
 
 def test_verify_finds_an_altered_byte(lineage):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows import services
-from flows.services import Home, ServiceError, announce, free_port, guarded, server
+from flows.services import Home, ServiceError, announce, announced, free_port, guarded, server
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,8 +156,10 @@ def test_a_running_server_is_joined_if_it_is_meant_to_last(home, monkeypatch):
     second = server(home, lambda _: True, said.append)
     with first as started:
         announce(home, started.api)
+        assert announced(home) == started.api
         with second as joined:
             assert (joined.api, joined.process) == (started.api, None)
+    assert announced(home) is None
     with server(home, lambda _: True, said.append) as third:
         assert third.process
 

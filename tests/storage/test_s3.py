@@ -103,6 +103,13 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(url):
     assert "secret-word" not in str(caught.value) + json.dumps(caught.value.errors(include_input=False), default=str)
 
 
+def test_a_bucket_that_does_not_exist_is_named(s3, tmp_path):
+    open_store(s3).check_bucket()
+    open_store(str(tmp_path / "no folder yet")).check_bucket()
+    with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket' for s3://no-such-bucket/store"):
+        open_store("s3://no-such-bucket/store").check_bucket()
+
+
 def test_a_bucket_without_credentials_says_where_they_belong(s3, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
