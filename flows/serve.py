@@ -85,8 +85,8 @@ def create_app(served: Served, token: str | None = None) -> FastAPI:
     app = FastAPI(title="rlmrec", docs_url=None, redoc_url=None, lifespan=following)
     known = {404: {"description": "No such user or item"}, 401: {"description": "No token, or a wrong one"}}
     guarded: dict[str, Any] = {"dependencies": [Depends(authorised)], "responses": known, "response_model": ItemList}
-    meter = _Meter(served)
-    app.add_middleware(_Measured, meter=meter)
+    taken = _RequestMetrics(served)
+    app.add_middleware(_Measured, metrics=taken)
     app.add_middleware(_Bounded)
 
     @app.exception_handler(UnknownId)
@@ -118,7 +118,7 @@ def create_app(served: Served, token: str | None = None) -> FastAPI:
     @app.get("/metrics", dependencies=[Depends(authorised)])
     async def metrics() -> Response:
         """Counts and times for Prometheus."""
-        return Response(meter.text(), media_type="text/plain; version=0.0.4")
+        return Response(taken.text(), media_type="text/plain; version=0.0.4")
 
     return app
 
@@ -132,7 +132,7 @@ async def _answer(results: Results, ask: Callable[[Results], Sequence[ListedItem
     return Response(orjson.dumps(told | {"items": items}), media_type="application/json")
 
 
-class _Meter:
+class _RequestMetrics:
     """What /metrics tells."""
 
     def __init__(self, served: Served) -> None:
@@ -150,8 +150,8 @@ class _Meter:
 class _Measured:
     """Counts requests and takes their time."""
 
-    def __init__(self, app: ASGIApp, meter: _Meter) -> None:
-        self.app, self.meter = app, meter
+    def __init__(self, app: ASGIApp, metrics: _RequestMetrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -160,13 +160,13 @@ class _Measured:
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.meter.requests.labels(str(message["status"])).inc()
+                self.metrics.requests.labels(str(message["status"])).inc()
             await send(message)
 
         try:
             await self.app(scope, receive, noting)
         finally:
-            self.meter.seconds.observe(time.perf_counter() - started)
+            self.metrics.seconds.observe(time.perf_counter() - started)
 
 
 class _Bounded:

@@ -76,4 +76,4 @@ YELP_STEPS = """Yelp hands its data out to persons who accept its terms; nothing
 1. Open https://business.yelp.com/data/resources/open-dataset/ and read the terms.
 2. Choose the JSON download. You get an archive of about 4 GB with a name like Yelp-JSON.zip.
 3. Unpack the zip, if it is one. Leave the yelp_dataset.tar inside as it is.
-4. Put the tar file into a folder of its own and run: rlmrec run --dataset yelp-raw --data THAT_FOLDER"""
+4. Put the tar file into a folder of its own: it is the folder of the data set yelp-raw"""
