@@ -25,7 +25,7 @@ class Preset(NamedTuple):
     patience: int | None = None
 
 
-class Family(NamedTuple):
+class FamilySpec(NamedTuple):
     """Models that are trained alike, by the package rlmrec_core/models/<name>, whose FAMILY says how.
 
     reads_text: whether `fit` is handed train reviews, the items' texts, profiles and their vectors.
@@ -38,30 +38,31 @@ class Family(NamedTuple):
 
 
 FAMILIES = (
-    Family("graph", get_args(GraphBackbone), get_args(VariantName)),
-    Family("cllm4rec", ("cllm4rec",), ("base",), reads_text=True),
+    FamilySpec("graph", get_args(GraphBackbone), get_args(VariantName)),
+    FamilySpec("cllm4rec", ("cllm4rec",), ("base",), reads_text=True),
 )
 
 
-def family_of(backbone: str) -> Family:
+def family_of(backbone: str) -> FamilySpec:
     """The family a backbone belongs to."""
     return next(family for family in FAMILIES if backbone in family.backbones)
 
 
+def door(backbone: str) -> Any:
+    """What the package of a backbone's family offers as FAMILY: a `rlmrec_core.models.family.Family`."""
+    return import_module(f"rlmrec_core.models.{family_of(backbone).name}").FAMILY
+
+
 def backbone_settings(backbone: str) -> type[Section]:
     """The hyper-parameters that a backbone declares, every one with a default."""
-    return _door(backbone).backbone_settings(backbone)  # type: ignore[no-any-return]
+    return door(backbone).backbone_settings(backbone)  # type: ignore[no-any-return]
 
 
 def alignment_settings(backbone: str, variant: str) -> type[Section] | None:
     """The settings of a variant's alignment; None where it has none."""
-    return _door(backbone).alignment_settings(variant)  # type: ignore[no-any-return]
+    return door(backbone).alignment_settings(variant)  # type: ignore[no-any-return]
 
 
 def preset(backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
     """What a backbone's family chooses for a data set."""
-    return _door(backbone).preset(backbone, variant, dataset, protocol)  # type: ignore[no-any-return]
-
-
-def _door(backbone: str) -> Any:
-    return import_module(f"rlmrec_core.models.{family_of(backbone).name}").FAMILY
+    return door(backbone).preset(backbone, variant, dataset, protocol)  # type: ignore[no-any-return]

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 from torch import Tensor
 
-from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol, family_of
+from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol, door
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.profiling.corpus import TrainCorpus
@@ -101,7 +100,7 @@ class Family(Protocol):
 
 def files(settings: RunSettings) -> dict[str, str]:
     """See `Family.files`."""
-    family: Family = import_module(f"rlmrec_core.models.{family_of(settings.backbone).name}").FAMILY
+    family: Family = door(settings.backbone)
     return family.files(settings)
 
 
@@ -109,5 +108,5 @@ def fit(
     inputs: Inputs, settings: RunSettings, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None
 ) -> FitResult:
     """Train one model of any family: see `Family.fit`."""
-    family: Family = import_module(f"rlmrec_core.models.{family_of(settings.backbone).name}").FAMILY
+    family: Family = door(settings.backbone)
     return family.fit(inputs, settings, checkpoint=checkpoint, on_epoch=on_epoch)
