@@ -28,6 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 def recommend(
     user: Annotated[str | None, typer.Option(help="Id of a user, as in your data")] = None,
     item: Annotated[list[str] | None, typer.Option(help="Id of an item that somebody new has; may be repeated")] = None,
+    new: Annotated[bool, typer.Option("--new", help="With --user: of items that nobody took yet")] = False,
     k: LengthOption = 10,
     store: StoreOption = "artifacts",
     name: NameOption = None,
@@ -37,7 +38,10 @@ def recommend(
     if (user is None) == (not item):
         raise typer.BadParameter("say --user ID for a list of a known user, or --item ID for one of somebody new")
     results = _open(store, name)
-    if user is not None:
+    if user is not None and new:
+        found = results.new_for(ArtifactStore.open(StoreConfig(url=store)), user, k)
+        _show(results, f"new items for user {user}", found, json_)
+    elif user is not None:
         _show(results, f"recommendations for user {user}", results.recommend(user, k), json_)
     else:
         wanted = list(item or [])

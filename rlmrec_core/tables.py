@@ -143,6 +143,17 @@ METRICS = pa.schema(
         pa.field("gain_high", pa.float64()),
     ]
 )
+COLD_METRICS = pa.schema(
+    [
+        # What was held out of the training: items, ranked among themselves, or users, folded in from half their items.
+        pa.field("cold", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("recall", pa.float64(), nullable=False),
+        # Users over whom it is the mean.
+        pa.field("users", pa.int32(), nullable=False),
+    ]
+)
 SIGNIFICANCE = pa.schema(
     [
         pa.field("backbone", pa.string(), nullable=False),
@@ -203,6 +214,11 @@ def vectors_table(vectors: npt.NDArray[np.float32], ids: Sequence[int] | None = 
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns = [pa.array(range(n) if ids is None else ids, pa.int32()), pa.FixedSizeListArray.from_arrays(flat, size)]
     return pa.table(columns, schema=embeddings_schema(size))
+
+
+def item_vectors_table(item_ids: Sequence[str], vectors: npt.NDArray[np.float32]) -> pa.Table:
+    """(n, d) float32 as a table of item_id and vector: items that prepare gave no number."""
+    return pa.table([pa.array(item_ids, pa.string()), vectors_table(vectors)["vector"]], names=["item_id", "vector"])
 
 
 def vectors_of(table: pa.Table) -> npt.NDArray[np.float32]:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from storage import ArtifactRef, ArtifactStore
 from tasks import report
-from tasks.results import titles_of
+from tasks.models import titles_of
 
 _MEANINGS = {
     "profiles": "how many there are",

@@ -15,6 +15,7 @@ from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import shards
+from tasks.cold_start import NEW_ITEMS, new_item_profiles, new_items_corpus
 from tasks.profiles import show_costs, train_corpus, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
@@ -70,6 +71,8 @@ class _Work:
             result = embedding.embed(*self._inputs(), config, place)
             out.table("items", result.items)
             out.table("users", result.users)
+            if self.config.new_items:
+                out.table(NEW_ITEMS, self._new_items(place))
             out.unfinished = result.unfinished
             show_costs(self.stage.name, result.report)
 
@@ -96,6 +99,11 @@ class _Work:
     def _inputs(self) -> tuple[TrainCorpus, pa.Table, pa.Table]:
         sides = (self.artifacts.table(self.refs[side], "profiles") for side in ("item_profiles", "user_profiles"))
         return train_corpus(self.artifacts, self.refs["ingest"], self.refs["prepare"]), *sides
+
+    def _new_items(self, place: Workplace) -> pa.Table:
+        corpus = new_items_corpus(self.artifacts, self.refs["ingest"], self.refs["prepare"])
+        profiles = new_item_profiles(self.artifacts, self.refs["ingest"], corpus)
+        return embedding.embed_new_items(corpus, profiles, self.config, replace(place, joined=None))
 
     def _place(self, title: str) -> Workplace:
         return workplace(self.stage, self.artifacts, f"{title}: texts")

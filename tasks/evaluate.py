@@ -12,11 +12,12 @@ from rlmrec_core.config.training import RunSettings
 from rlmrec_core.model_id import ModelId, base_of, labels
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
+from tasks.cold_start import measure_cold
 from tasks.metrics import comparison, mean_over_seeds, shown_part
-from tasks.models import load_split, load_vectors, model_settings, role_of, semantic_of
+from tasks.models import embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 5
+VERSION = 6
 
 
 @task(name="evaluate", **UNCACHED)
@@ -34,8 +35,10 @@ def evaluate(
         semantic = semantic_of(artifacts, models)
         if semantic:
             vectors[ranking.SEMANTIC_ONLY] = ranking.semantic_only(semantic)
-        settings = {name: run.flat() for name, (_, run) in named.items()}
         split = load_split(artifacts, prepare)
+        cold = measure_cold(artifacts, prepare, embed_of(artifacts, models), split, vectors, semantic, config.ks)
+        out.table("cold_start", cold)
+        settings = {name: run.flat() for name, (_, run) in named.items()}
         measured = ranking.evaluate(split, vectors, config, labels=labels(settings), prepare=prepare.key)
         out.table("metrics", measured)
         bases = {(name.backbone, name.variant, name.settings): base_of(name, settings) for name in settings}
@@ -47,6 +50,9 @@ def evaluate(
     report.show_table("metrics", comparison(metrics, part), f"Accuracy on the {part} part, one row for each model")
     tested = [_tested(row) for row in artifacts.table(result.ref, "significance").to_pylist()]
     report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
+    if rows := artifacts.table(result.ref, "cold_start").to_pylist():
+        shown = [row | {"recall": round(row["recall"], 4)} for row in rows]
+        report.show_table("cold-start", shown, "Recall for items and users that were held out of the training")
     return as_state(result)
 
 

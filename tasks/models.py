@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import safetensors.torch
 from torch import Tensor
 
@@ -31,11 +33,17 @@ def load_semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> SemanticEmbed
     return SemanticEmbeddings(users=users, items=items)
 
 
-def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> SemanticEmbeddings | None:
-    """The vectors that these models were aligned with; None if there are none, or not the same for all."""
+def embed_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> ArtifactRef | None:
+    """The vectors of profiles that these models were aligned with; None if there are none, or not the same for all."""
     inputs = [artifacts.manifest(model).content.inputs for model in models]
     keys = {found["embed"] for found in inputs if "embed" in found}
-    return load_semantic(artifacts, ArtifactRef("embed", keys.pop(), artifacts.url)) if len(keys) == 1 else None
+    return ArtifactRef("embed", keys.pop(), artifacts.url) if len(keys) == 1 else None
+
+
+def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> SemanticEmbeddings | None:
+    """What `embed_of` finds, as vectors."""
+    found = embed_of(artifacts, models)
+    return load_semantic(artifacts, found) if found else None
 
 
 def model_settings(artifacts: ArtifactStore, model: ArtifactRef) -> RunSettings:
@@ -78,3 +86,10 @@ def load_vectors(artifacts: ArtifactStore, model: ArtifactRef) -> Vectors:
         users=vectors_of(artifacts.table(model, "user_vectors")),
         items=vectors_of(artifacts.table(model, "item_vectors")),
     )
+
+
+def titles_of(artifacts: ArtifactStore, prepare: ArtifactRef, item_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The titles of these items, null where the data have none."""
+    ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], prepare.url)
+    items = artifacts.table(ingest, "items", ["item_id", "title"])
+    return items["title"].take(pc.index_in(item_ids, items["item_id"]))

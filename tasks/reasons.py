@@ -9,7 +9,7 @@ import pyarrow as pa
 from rlmrec_core.explain import Evidence, sentence
 from rlmrec_core.tables import REASONS
 from storage import ArtifactRef, ArtifactStore
-from tasks.models import semantic_of
+from tasks.models import embed_of, load_semantic
 
 _BATCH = 16_384
 
@@ -19,16 +19,15 @@ def meaning(artifacts: ArtifactStore, models: Collection[ArtifactRef]) -> dict[s
 
     Empty if none of the models was aligned with any, or they were with several.
     """
-    semantic = semantic_of(artifacts, models)
-    if semantic is None:
+    embed = embed_of(artifacts, models)
+    if embed is None:
         return {}
-    keys = {artifacts.manifest(model).content.inputs.get("embed") for model in models} - {None}
-    written = artifacts.manifest(ArtifactRef("embed", str(*keys), artifacts.url)).content.inputs
+    written = artifacts.manifest(embed).content.inputs
     texts = {
         f"{side}_texts": profile_texts(artifacts, ArtifactRef(role, written[role], artifacts.url))
         for side, role in (("user", "user_profiles"), ("item", "item_profiles"))
     }
-    return {"semantic": semantic, **texts}
+    return {"semantic": load_semantic(artifacts, embed), **texts}
 
 
 def profile_texts(artifacts: ArtifactStore, profiles: ArtifactRef) -> list[str | None]:

@@ -3,7 +3,6 @@
 import io
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -14,17 +13,17 @@ from rlmrec_core.config.section import key_fields
 from rlmrec_core.explain import evidence
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
-from rlmrec_core.ranking.top_k import PADDING, Ranking, known_pairs, top_k
-from rlmrec_core.tables import REASONS, RECOMMENDATIONS
+from rlmrec_core.ranking.top_k import as_table, known_pairs, top_k
+from rlmrec_core.tables import REASONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
+from tasks.cold_start import NEW_ITEMS, lists_of_new
 from tasks.metrics import best_model
-from tasks.models import load_split, load_vectors, model_settings
+from tasks.models import embed_of, load_split, load_vectors, model_settings, titles_of
 from tasks.reasons import meaning, reasons_batches
-from tasks.results import titles_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
-VERSION = 3
+VERSION = 4
 
 
 @task(name="recommend", **UNCACHED)
@@ -45,13 +44,15 @@ def recommend(
         user_ids = artifacts.table(prepare, "user_index")["user_id"]
         item_ids = artifacts.table(prepare, "item_index")["item_id"]
         titles = titles_of(artifacts, prepare, item_ids)
-        lists = _with_ids(ranking, user_ids, item_ids, titles)
+        lists = as_table(ranking, user_ids, item_ids, titles)
         out.table("recommendations", lists)
         out.file("recommendations.csv", _as_csv(lists))
+        models = measured_models(artifacts, evaluate)
         known = known_pairs(split, config.left_out)
-        found = evidence(ranking, known, vectors, **meaning(artifacts, measured_models(artifacts, evaluate)))
+        found = evidence(ranking, known, vectors, **meaning(artifacts, models))
         named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
         out.batches("reasons", REASONS, reasons_batches(found, *named))
+        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embed_of(artifacts, models), split, vectors, config))
 
     result = stage.run(artifacts, write, force=force)
     _show(artifacts, result, chosen, config.fit_on)
@@ -92,22 +93,6 @@ def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> Ar
     semantics = ArtifactRef("embed", embed, artifacts.url) if embed else None
     report.log().info("training %s once more, on all interactions, for %d epochs", settings.model_id.label, epochs)
     return result_of(train.fn(settings, store, prepare, semantics)).ref
-
-
-def _with_ids(
-    ranking: Ranking, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray, titles: pa.ChunkedArray
-) -> pa.Table:
-    """The ranking as rows of RECOMMENDATIONS, ranks from 1; padding left out."""
-    user, place = np.nonzero(ranking.items != PADDING)
-    item = ranking.items[user, place]
-    columns = [
-        user_ids.take(user),
-        pa.array(place + 1, pa.int32()),
-        item_ids.take(item),
-        titles.take(item),
-        pa.array(ranking.scores[user, place]),
-    ]
-    return pa.table(columns, schema=RECOMMENDATIONS)
 
 
 def _as_csv(table: pa.Table) -> bytes:

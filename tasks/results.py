@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.config import RecommendConfig
@@ -16,7 +15,8 @@ from rlmrec_core.ranking.top_k import known_pairs
 from rlmrec_core.vectors import Vectors
 from storage import ArtifactRef, ArtifactStore, StoreError
 from tasks import datasets, promotion
-from tasks.models import load_split, load_vectors, model_settings
+from tasks.cold_start import NEW_ITEMS
+from tasks.models import load_split, load_vectors, model_settings, titles_of
 
 
 class UnknownId(LookupError):
@@ -98,6 +98,21 @@ class Results:
         """The k best items of a user. Raises UnknownId."""
         return self._named(self.recommender.for_user(self.user(user_id), k))
 
+    def new_for(self, artifacts: ArtifactStore, user_id: str, k: int) -> list[ListedItem]:
+        """The k best of the items that nobody took yet, as the run listed them; see `embed.new_items`.
+
+        Raises UnknownId, and StoreError if the run embedded no new items.
+        """
+        self.user(user_id)
+        wanted = pc.field("user_id") == user_id
+        rows = artifacts.dataset(self.lists, NEW_ITEMS).to_table(filter=wanted).to_pylist()
+        if not rows:
+            raise StoreError(
+                "this run listed no new items: set embed.new_items, train con, gen or another model that reads text "
+                "among the models, and run again"
+            )
+        return [ListedItem(row["rank"], row["item_id"], row["title"], row["score"]) for row in rows[:k]]
+
     def recommend_for(self, item_ids: Iterable[str], k: int) -> list[ListedItem]:
         """The k best items for somebody who has these. Raises UnknownId, and ValueError without an item."""
         return self._named(self.recommender.for_items([self.item(item) for item in item_ids], k))
@@ -128,13 +143,6 @@ class Results:
             ListedItem(rank, self.item_ids[item], self.titles[item], score)
             for rank, (item, score) in enumerate(pairs, start=1)
         ]
-
-
-def titles_of(artifacts: ArtifactStore, prepare: ArtifactRef, item_ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The titles of these items, null where the data have none."""
-    ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], prepare.url)
-    items = artifacts.table(ingest, "items", ["item_id", "title"])
-    return items["title"].take(pc.index_in(item_ids, items["item_id"]))
 
 
 def _number(numbers: dict[str, int], wanted: str, kind: str) -> int:

@@ -192,6 +192,11 @@ class EmbedConfig(Section):
         "profile",
         description="profile embeds the user's text; item_mean takes the normalised mean of the train items' vectors",
     )
+    new_items: bool = Field(
+        False,
+        description="Also embed items that have text but nothing the models learn from: new articles, and those held "
+        "out by prepare.cold_items. They get lists of their own, and are measured where they were held out",
+    )
     batch_tokens: int | None = Field(
         None, ge=64, le=300_000, description="Tokens in one batch; none takes 1024 on the CPU, 100,000 for a server"
     )

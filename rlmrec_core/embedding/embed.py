@@ -1,6 +1,7 @@
 """From profiles to semantic vectors of all items and users."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.profiling.profiles import summarizations
 from rlmrec_core.shard import Workplace
-from rlmrec_core.tables import vectors_table
+from rlmrec_core.tables import item_vectors_table, vectors_table
 from rlmrec_core.vectors import Float32Array, unit_rows
 
 
@@ -157,3 +158,25 @@ def _item_means(corpus: TrainCorpus, items: Float32Array) -> Float32Array:
     shape = (corpus.n_users, corpus.n_items)
     seen = sp.csr_matrix((np.ones(len(corpus.users), np.float32), (corpus.users, corpus.items)), shape)
     return unit_rows(np.asarray(seen @ items))
+
+
+def embed_new_items(
+    corpus: TrainCorpus, profiles: Sequence[str | None], config: EmbedConfig, place: Workplace
+) -> pa.Table:
+    """Unit vectors of items that nobody took yet: (item_id, vector), those without a text or a vector left out.
+
+    Args:
+        corpus: The new items' texts, without an interaction.
+        profiles: The summarization of each, None where it has none.
+        config: Which encoder, and which text it reads.
+        place: The ledger.
+    """
+    config = config.resolved()
+    texts = item_texts(corpus, profiles, config.embed_source)
+    distinct = _distinct(texts, [])
+    if not distinct:
+        return item_vectors_table([], np.zeros((0, 1), np.float32))
+    encoded = _encoder(config, place).encode(distinct, place.progress)
+    vectors = _gather(texts, {text: row for row, text in enumerate(distinct)}, encoded.vectors)
+    present = vectors.any(axis=1)
+    return item_vectors_table(corpus.item_ids.filter(pa.array(present)).to_pylist(), vectors[present])

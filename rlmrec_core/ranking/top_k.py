@@ -3,10 +3,12 @@
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from rlmrec_core.split import Edges, Int32Array, Split
+from rlmrec_core.tables import RECOMMENDATIONS
 from rlmrec_core.vectors import Float32Array
 
 PADDING = -1
@@ -50,6 +52,25 @@ def top_k(
     users, items = (torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (user_vectors, item_vectors))
     ranked, scores = ranker.rank(users, items, k)
     return Ranking(ranked.int().cpu().numpy(), scores.cpu().numpy())
+
+
+def as_table(
+    ranking: Ranking, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray, titles: pa.ChunkedArray
+) -> pa.Table:
+    """The lists as rows of RECOMMENDATIONS, ranks from 1; padding left out.
+
+    user_ids, item_ids, titles: by number.
+    """
+    user, place = np.nonzero(ranking.items != PADDING)
+    item = ranking.items[user, place]
+    columns = [
+        user_ids.take(user),
+        pa.array(place + 1, pa.int32()),
+        item_ids.take(item),
+        titles.take(item),
+        pa.array(ranking.scores[user, place]),
+    ]
+    return pa.table(columns, schema=RECOMMENDATIONS)
 
 
 class Ranker:
