@@ -22,7 +22,7 @@ from tasks.models import SETTINGS, WEIGHTS, load_semantic, load_split
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 3
+VERSION = 4
 _CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
 
 

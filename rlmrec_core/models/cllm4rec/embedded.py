@@ -35,9 +35,7 @@ def train_tokenizer(texts: Sequence[str], size: int = VOCABULARY) -> str:
 def gpt2_trunk(settings: CLLM4RecSettings, tokenizer_json: str) -> Trunk:
     """A GPT-2 of the settings' size over a tokenizer of `train_tokenizer`, with random weights.
 
-    Attention of the trunk "own" starts as in Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers"
-    (ICML 2023), whose matrices of values and output multiply to the identity, as those of pretrained models nearly do:
-    a token then takes up the mean of what it sees, in the coordinates that the item head reads.
+    Its vocabulary head is a table of its own, since "own" reads no words: see `_mimic`.
     """
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokenizer_json))
     config = GPT2Config(
@@ -50,6 +48,7 @@ def gpt2_trunk(settings: CLLM4RecSettings, tokenizer_json: str) -> Trunk:
         initializer_range=settings.width**-0.5,
         bos_token_id=None,
         eos_token_id=None,
+        tie_word_embeddings=False,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
@@ -65,12 +64,20 @@ def gpt2_trunk(settings: CLLM4RecSettings, tokenizer_json: str) -> Trunk:
 
 @torch.no_grad()
 def _mimic(model: GPT2LMHeadModel, settings: CLLM4RecSettings) -> None:
-    """Values pass through attention as they are; what the MLPs add is small."""
+    """Every token takes up the mean of the users and items before it, in the coordinates that the item head reads.
+
+    Matrices of values and output multiply to the identity, as those of pretrained models nearly do (Trockman & Kolter,
+    "Mimetic Initialization of Self-Attention Layers", ICML 2023), and what the MLPs add is small. A pretrained model
+    knows which tokens matter; here random queries, words and places would be noise in every mean, so they are zero.
+    """
     blocks: Any = model.transformer.h
     for block in blocks:
+        block.attn.c_attn.weight[:, : settings.width] = 0
         block.attn.c_attn.weight[:, 2 * settings.width :] = torch.eye(settings.width)
         block.attn.c_proj.weight.copy_(torch.eye(settings.width) / settings.n_layers)
         block.mlp.c_proj.weight *= 0.1
+    model.transformer.wte.weight.zero_()
+    model.transformer.wpe.weight.zero_()
 
 
 def minilm_trunk(settings: CLLM4RecSettings) -> Trunk:

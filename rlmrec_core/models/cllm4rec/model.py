@@ -44,7 +44,8 @@ class CLLM4Rec(nn.Module):
         shape = (self.n_users + self.n_items, trunk.width)
         generator = torch.Generator().manual_seed(settings.seed)
         tables = [torch.randn(shape, generator=generator) * settings.initial_std for _ in range(2)]
-        if settings.initial == "semantic":
+        # Semantic vectors are made of the texts: without content, there is nothing of them.
+        if settings.initial == "semantic" and settings.ablation != "no_content":
             if semantic is None:
                 raise ValueError("initial='semantic' needs semantic vectors: run embed, or set initial to 'normal'")
             start = semantic_start(semantic, trunk.width, settings.initial_std, generator)

@@ -22,7 +22,7 @@ class CLLM4RecSettings(Section):
     )
     trunk: TrunkName = Field(
         "own",
-        description="Embedded trunk: own is trained on the data's texts, minilm is pretrained, random is a control",
+        description="Embedded trunk: own takes the mean of what was read, minilm is pretrained, random is a control",
     )
     width: int = Field(64, ge=8, le=1024, description="Embedded trunk: width d of its vectors (minilm has its own)")
     n_layers: int = Field(1, ge=1, le=12, description="Embedded trunk: number of blocks")
@@ -32,17 +32,17 @@ class CLLM4RecSettings(Section):
         "semantic",
         description="Vectors of users and items start random, or from a linear map of their semantic vectors",
     )
-    initial_std: float = Field(0.05, gt=0, le=1, description="Standard deviation of the vectors at the start")
+    initial_std: float = Field(0.1, gt=0, le=1, description="Standard deviation of the vectors at the start")
     ablation: Ablation = Field("none", description="One part of the method left out, to see what it is worth")
     protocol: Literal["paper", "code"] = Field(
         "paper", description="paper: the method as published; code: where its authors' code differs, as the code"
     )
     warmup_epochs: int = Field(1, ge=0, le=100, description="Epochs on texts alone before anything else")
-    pretrain_epochs: int = Field(2, ge=0, le=1000, description="Epochs that alternate interactions and texts")
+    pretrain_epochs: int = Field(25, ge=0, le=1000, description="Epochs that alternate interactions and texts")
     finetune_epochs: int = Field(150, ge=1, le=3000, description="Upper bound of the epochs that learn to recommend")
-    content_every: int = Field(10, ge=1, le=1000, description="Epochs between two on texts; the paper has 1")
-    learning_rate: float = Field(3e-4, gt=0, le=1, description="Step size of Adam before fine-tuning")
-    finetune_learning_rate: float = Field(5e-3, gt=0, le=1, description="Step size of Adam in fine-tuning")
+    content_every: int = Field(25, ge=1, le=1000, description="Epochs between two on texts; the paper has 1")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam before fine-tuning")
+    finetune_learning_rate: float = Field(2e-4, gt=0, le=1, description="Step size of Adam in fine-tuning")
     batch_size: int = Field(64, ge=1, description="Documents per step")
     batch_tokens: int = Field(4096, ge=64, description="Tokens in one pass; only memory depends on it")
     mutual_weight: float = Field(

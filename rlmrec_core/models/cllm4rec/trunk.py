@@ -60,6 +60,7 @@ class Gpt2Trunk(Trunk):
         super().__init__()
         self.model, self.tokenizer, self.name = model.transformer.eval(), tokenizer, name
         config = model.config
+        self.output = None if config.tie_word_embeddings else model.lm_head
         if config.activation_function not in ("gelu_new", "gelu_pytorch_tanh", "gelu"):
             raise UnusableTrunk(f"{name}: activation {config.activation_function!r} is not one of GPT-2's")
         self.width, self.n_heads, self.max_positions = config.n_embd, config.n_head, config.n_positions
@@ -73,7 +74,7 @@ class Gpt2Trunk(Trunk):
 
     @property
     def head(self) -> Tensor:
-        table: Tensor = self.model.wte.weight
+        table: Tensor = self.model.wte.weight if self.output is None else self.output.weight
         return table
 
     def forward(self, inputs: Tensor, pack: Pack, dropout: float) -> Tensor:
@@ -161,7 +162,7 @@ def load_trunk(model: str) -> Trunk:
     if not tokenizer.is_fast:
         raise UnusableTrunk(f"{model}: its tokenizer has no tokenizer.json; save it with a fast tokenizer")
     text = TextTokenizer(tokenizer, loaded.get_input_embeddings().weight.shape[0])
-    plain = isinstance(loaded, GPT2LMHeadModel) and config.scale_attn_weights and config.tie_word_embeddings
+    plain = isinstance(loaded, GPT2LMHeadModel) and config.scale_attn_weights
     kind = Gpt2Trunk if plain and not config.scale_attn_by_inverse_layer_idx else AnyTrunk
     trunk: Trunk = kind(loaded.float(), text, model)
     trunk.digest = digest_of(trunk)

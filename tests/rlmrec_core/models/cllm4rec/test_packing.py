@@ -73,10 +73,11 @@ def test_another_architecture_sees_no_document_but_its_own(build):
     torch.testing.assert_close(grad, model.collaborative.grad, rtol=0, atol=1e-9)
 
 
-def test_a_gpt2_of_full_width_takes_the_step_of_its_twin(build):
+def test_a_full_sized_gpt2_takes_the_step_of_its_twin(build):
     tokenizer = build().trunk.tokenizer
     torch.manual_seed(0)
-    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=tokenizer.size, n_layer=2, n_embd=768, n_head=12)).eval()
+    sizes = {"n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 32}
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=tokenizer.size, **sizes)).eval()
     model = build(trunk=Gpt2Trunk(gpt2, tokenizer, "gpt2"), dtype=torch.float32)
     documents = batches(model, np.random.default_rng(2))["recommendation"][:3]
     found = model.backward("collaborative", documents, regularised=True)

@@ -1,4 +1,7 @@
+import os
+import signal
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from safetensors.torch import save_file
 from rlmrec_core.config import EvaluateConfig
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models.cllm4rec.documents import Texts
-from rlmrec_core.models.cllm4rec.model import semantic_start
+from rlmrec_core.models.cllm4rec.model import CLLM4Rec, semantic_start
 from rlmrec_core.models.cllm4rec.schedule import schedule
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.training import Trainer, fit, load
@@ -73,6 +76,37 @@ def test_a_run_resumed_after_any_epoch_equals_an_uninterrupted_one(checkerboard,
         assert [record.epoch for record in rest] == list(range(killed_at + 1, len(records)))
 
 
+def killed_at_step(step, path, *arguments):
+    """Train until so many steps are taken, then die as `kill -9` does."""
+    taken = 0
+    backward = CLLM4Rec.backward
+
+    def counted(*of_step, **options):
+        nonlocal taken
+        taken += 1
+        if taken > step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return backward(*of_step, **options)
+
+    CLLM4Rec.backward = counted
+    fit(*arguments, checkpoint=path)
+
+
+def test_a_run_killed_amid_an_epoch_of_every_phase_equals_an_uninterrupted_one(checkerboard, texts, tmp_path):
+    run = settings(pretrain_epochs=1, finetune_epochs=2, content_every=1)
+    path = tmp_path / "checkpoint.safetensors"
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
+    # Steps of an epoch: 13 of the trunk, 7 of texts, 10 of interactions and texts, 10 of recommendation and texts.
+    for steps, next_epoch in ((5, 0), (15, 1), (9, 2), (12, 3)):
+        process = processes.Process(target=killed_at_step, args=(steps, path, checkerboard, run, texts))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert next_epoch == Trainer(checkerboard, run, texts, checkpoint=path).progress.next_epoch
+    assert same_bytes(fit(checkerboard, run, texts), fit(checkerboard, run, texts, checkpoint=path))
+
+
 def test_history_has_every_loss_and_null_where_there_is_none(checkerboard, texts):
     history = fit(checkerboard, settings(), texts).history.to_pydict()
     names = ("texts", "interactions", "recommendation", "texts_mutual", "recommendation_mutual")
@@ -107,6 +141,11 @@ def test_ablations_leave_out_what_they_name(checkerboard, texts, ablation, phase
     assert any("texts" in record.losses for record in records) == reads
     mutual = [value for record in records for name, value in record.losses.items() if name.endswith("_mutual")]
     assert any(mutual) == (ablation in ("fixed_order", "train_everything"))
+
+
+def test_without_content_nothing_of_the_texts_reaches_the_model(checkerboard, texts, colours):
+    run = settings(ablation="no_content", initial="semantic", trunk="random", finetune_epochs=1)
+    assert same_bytes(fit(checkerboard, run, texts), fit(checkerboard, run, texts, colours))
 
 
 def test_the_trunk_is_frozen_unless_everything_is_trained(checkerboard, texts):

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from rlmrec_core.models.cllm4rec.embedded import embedded_trunk, train_tokenizer
+from rlmrec_core.models.cllm4rec.packing import pack
 from rlmrec_core.models.cllm4rec.trunk import Gpt2Trunk, UnusableTrunk, digest_of, load_trunk
 
 
@@ -24,6 +26,28 @@ def test_a_saved_model_is_loaded_from_its_folder(saved):
     assert isinstance(trunk, Gpt2Trunk)
     assert (trunk.width, trunk.max_positions, trunk.words.shape[0]) == (16, 64, trunk.tokenizer.size)
     assert trunk.digest == load_trunk(str(saved)).digest
+
+
+def test_a_head_of_its_own_is_the_vocabulary_head(tmp_path, saved):
+    for file in saved.glob("tokenizer*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = GPT2Config(vocab_size=300, n_layer=1, n_embd=16, n_head=2, n_positions=64, tie_word_embeddings=False)
+    model = GPT2LMHeadModel(config)
+    model.save_pretrained(tmp_path)
+    trunk = load_trunk(str(tmp_path))
+    assert isinstance(trunk, Gpt2Trunk)
+    assert torch.equal(trunk.head, model.lm_head.weight)
+    assert torch.equal(trunk.words, model.transformer.wte.weight)
+
+
+@pytest.mark.parametrize(("trunk", "same"), [("own", True), ("random", False)])
+def test_one_layer_of_the_own_trunk_reads_a_history_as_a_set(build, trunk, same):
+    other = build(n_layers=1)
+    model = build(embedded_trunk(other.settings.model_copy(update={"trunk": trunk}), other.documents.texts))
+    history, none = np.array([3, 1, 4, 15]), np.zeros(0, np.int64)
+    read = [model.documents.recommendation(2, items, none) for items in (history, history[::-1])]
+    forwards, backwards = (model.hidden(model.collaborative, pack([one]), 0.0) for one in read)
+    assert torch.allclose(forwards, backwards, atol=1e-9) == same
 
 
 def test_a_digest_follows_the_weights(saved):
