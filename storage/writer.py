@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -44,8 +45,10 @@ class ArtifactWriter:
         first = next(groups, schema.empty_table())
         with explained(f"write {path}"):
             writer = pq.ParquetWriter(path, schema, compression="zstd", version="2.6", use_dictionary=_repeating(first))
+        groups = chain([first], groups)
+        del first  # No name may hold a group that is written while the next one is gathered.
         try:
-            rows = sum(_write(writer, group, path) for group in chain([first], groups) if group.num_rows)
+            rows = sum(map(partial(_write, writer, path), groups))
             with explained(f"write {path}"):
                 writer.close()
         except BaseException:
@@ -74,10 +77,11 @@ class ArtifactWriter:
         self.files[path.name] = FileEntry(sha256=sha256, bytes=path.stat().st_size, rows=rows, columns=columns)
 
 
-def _write(writer: pq.ParquetWriter, group: pa.Table, path: Path) -> int:
+def _write(writer: pq.ParquetWriter, path: Path, group: pa.Table) -> int:
     """One row group more; an error of the disk is told apart from one of whoever made the rows."""
-    with explained(f"write {path}"):
-        writer.write_table(group, row_group_size=ROW_GROUP)
+    if group.num_rows:
+        with explained(f"write {path}"):
+            writer.write_table(group, row_group_size=ROW_GROUP)
     return int(group.num_rows)
 
 

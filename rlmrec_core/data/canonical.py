@@ -158,6 +158,8 @@ def _checked(columns: Columns, wrong: dict[str, pa.Array]) -> tuple[pa.Array, li
     usable = pa.repeat(True, len(columns.numbers))
     faults: list[Fault] = []
     for problem, rows in wrong.items():
+        if not pc.any(rows).as_py():
+            continue
         found = pc.indices_nonzero(pc.and_(rows, usable)).to_pylist()
         faults += [columns.fault(row, problem) for row in found]
         usable = pc.and_(usable, pc.invert(rows))

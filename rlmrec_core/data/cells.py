@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,10 +46,27 @@ def ids(chunk: Chunk, column: str) -> pa.Array:
 
 def trimmed_ids(array: pa.Array) -> pa.Array:
     """The texts without what cannot be seen around them: white space, zeros, byte order marks, joiners of no width."""
+    if _is_plain(array):
+        return array
     trimmed = pc.utf8_trim_whitespace(array)
     if pc.any(pc.match_substring_regex(trimmed, f"^[{_UNSEEN}]|[{_UNSEEN}]$")).as_py():
         trimmed = pc.utf8_trim_whitespace(pc.utf8_trim(trimmed, _UNSEEN))
     return trimmed
+
+
+def _is_plain(array: pa.Array) -> bool:
+    """Whether all texts are of visible ASCII characters, as ids mostly are."""
+    characters = _characters(array)
+    return not len(characters) or bool(characters.min() > ord(" ") and characters.max() < 0x7F)
+
+
+def _characters(array: pa.Array) -> npt.NDArray[np.uint8]:
+    """The bytes of all texts."""
+    _, offsets, content = array.buffers()
+    if content is None or not len(array):
+        return np.zeros(0, np.uint8)
+    begin, end = np.frombuffer(offsets, np.int32)[[array.offset, array.offset + len(array)]]
+    return np.frombuffer(content, np.uint8)[begin:end]
 
 
 _UNSEEN = "\x00\ufeff\u200b\u200c\u200d\u2060"
@@ -57,7 +75,7 @@ UNIFIED = "ids like 1.0 read as 1 in {!r}"
 
 def whole_ids(ids: pa.Array) -> tuple[pa.Array, int]:
     """The texts, whole numbers without a fraction of zero; and how many had one."""
-    if not pc.any(pc.and_(pc.ends_with(ids, "0"), pc.match_substring(ids, "."))).as_py():
+    if not (_characters(ids) == ord(".")).any():
         return ids, 0
     whole = pc.replace_substring_regex(ids, r"^([+-]?\d+)\.0+$", r"\1")
     return whole, pc.sum(pc.not_equal(whole, ids)).as_py() or 0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-from isal import igzip_threaded, isal_zlib
+from isal import igzip, isal_zlib
 
 from rlmrec_core.data.errors import DataError
 
@@ -217,8 +217,7 @@ def _packing(head: bytes) -> str | None:
 def _unpack(stream: IO[bytes], packing: str, file: Path, stack: ExitStack) -> IO[bytes]:
     opened: IO[bytes]
     if packing == "gzip":
-        # A thread of its own unpacks ahead of the reader.
-        opened = igzip_threaded.open(stream, "rb")  # type: ignore[no-untyped-call]
+        opened = igzip.open(stream, "rb")  # type: ignore[no-untyped-call]
     elif packing == "bzip2":
         opened = bz2.BZ2File(stream)
     elif packing == "xz":

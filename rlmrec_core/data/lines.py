@@ -58,7 +58,7 @@ def read_blocks(file: LineFile, encoding: str | None = None) -> Iterator[Block]:
     for piece in read_utf8(file.path, encoding) if file.member is None else _read_member(file.path, file.member):
         ended = piece.rfind(b"\n") + 1
         if ended:
-            block = Block.at(file, first_line, b"".join([*begun, piece[:ended]]))
+            block = Block.at(file, first_line, b"".join([*begun, memoryview(piece)[:ended]]))
             yield block
             first_line, begun, n_begun = first_line + block.n_lines, [], 0
         begun.append(piece[ended:])

@@ -1,7 +1,7 @@
 """Lines that each hold one object, as JSON or as a Python literal, turned into columns or dictionaries.
 
-A quick decoder takes what is as it should be. What it does not take is read by slower ones, line by line, so that what
-is wrong is told of each line and its neighbours are read as ever.
+Arrow's parser takes blocks of lines that are as they should be. What it does not take is read by slower ones, line by
+line, so that what is wrong is told of each line and its neighbours are read as ever.
 """
 
 import ast
@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.json as pajson
 
 from rlmrec_core.data.lines import Block
 from rlmrec_core.data.literals import as_json
@@ -81,61 +80,44 @@ def read_records(block: Block, key: str) -> tuple[list[Record], list[Fault]]:
 def read_columns(block: Block, schema: pa.Schema) -> Columns:
     """The fields that `schema` (of string and float64) names; missing ones are null, others are ignored.
 
-    Lines are decoded one by one and only as far as the fields go. What the quick decoder refuses is looked at again,
-    more patiently; a line that then has no usable form of the fields is among the faults.
+    Arrow's parser takes a block whose lines are all as they should be. Any other is looked at again, line by line; a
+    line that then has no usable form of the fields is among the faults.
     """
-    rows = _rows_at_once(block, schema)
-    numbers: Sequence[int] = range(block.first_line, block.first_line + block.n_lines)
-    faults: list[Fault] = []
-    n_missing = 0
-    if rows is None:
-        rows, numbers, faults, n_missing = _rows_one_by_one(block, schema)
-    arrays = {field.name: _as_array(rows, place, field) for place, field in enumerate(schema)}
+    arrays = _arrays_at_once(block, schema)
+    if arrays is not None:
+        return Columns(arrays, range(block.first_line, block.first_line + block.n_lines), block, [], 0)
+    rows, numbers, faults, n_missing = _rows_one_by_one(block, schema)
+    columns = zip(*rows, strict=True) if rows else ([],) * len(schema)
+    arrays = {field.name: pa.array(values, field.type) for field, values in zip(schema, columns, strict=True)}
     return Columns(arrays, numbers, block, faults, n_missing)
 
 
 _MAX_EXACT = 2**53  # Above it floating-point numbers leave integers out.
 _LITERAL = (b"{'", b"{u")
-_REFUSED = (msgspec.MsgspecError, UnicodeError, RecursionError, pa.ArrowInvalid)
 
 
-@cache
-def _decoder(schema: pa.Schema) -> tuple[type[msgspec.Struct], msgspec.json.Decoder[Any]]:
-    """The type of a row with the fields, which bear the schema's names in JSON, and what decodes it."""
-    fields = [
-        (f"field_{place}", str | int | None if pa.types.is_string(field.type) else float | None, None)
-        for place, field in enumerate(schema)
-    ]
-    names = {f"field_{place}": name for place, name in enumerate(schema.names)}
-    # Rows hold no references that could go round in a circle.
-    row_type = msgspec.defstruct("Row", fields, rename=names, gc=False)
-    return row_type, msgspec.json.Decoder(row_type)
-
-
-def _rows_at_once(block: Block, schema: pa.Schema) -> list[Any] | None:
-    """A row for each line, None if any is not as it should be."""
+def _arrays_at_once(block: Block, schema: pa.Schema) -> dict[str, pa.Array] | None:
+    """The fields of every line; None if any line is not as it should be, such as one with a key that stands twice."""
     data = block.data
     if not _is_json(block):
         if b'\n{"' in data or data.startswith(b'{"'):
             return None  # Some lines may be JSON, which would take another meaning.
         data = as_json(data)
-    raw = np.frombuffer(data, np.uint8)
-    begins = np.append(0, np.flatnonzero(raw == ord("\n")) + 1)
     # An empty line could make up for two objects on one: then the count of rows would prove nothing.
-    if (raw[begins[begins < len(raw)]] != ord("{")).any():
+    raw = np.frombuffer(data, np.uint8)
+    begun = np.count_nonzero((raw[:-1] == ord("\n")) & (raw[1:] == ord("{")))
+    if data[:1] != b"{" or begun + 1 != block.n_lines:
         return None
-    with suppress(*_REFUSED):
+    with suppress(pa.ArrowInvalid):
         _check_utf8(data)
-        rows: list[Any] = _decoder(schema)[1].decode_lines(data)
-        # The two ids come first; a key that stands there twice is looked for where there are more keys than values.
-        ids = range(min(2, len(schema)))
-        once = all(data.count(_quoted(schema.names[place])) <= _n_given(rows, place) for place in ids)
-        return rows if once and len(rows) == block.n_lines else None
+        table = pajson.read_json(
+            pa.BufferReader(data),
+            pajson.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+        if len(table) == block.n_lines:
+            return {name: table[name].chunk(0) for name in schema.names}
     return None
-
-
-def _n_given(rows: list[Any], place: int) -> int:
-    return len(rows) - list(map(attrgetter(f"field_{place}"), rows)).count(None)
 
 
 @cache
@@ -162,9 +144,9 @@ def _once(name: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[int], list[Fault], int]:
+def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[list[Any]], list[int], list[Fault], int]:
     """The rows that there are, the numbers of their lines, what is wrong with the others, and lines with NaN."""
-    rows: list[Any] = []
+    rows: list[list[Any]] = []
     numbers: list[int] = []
     faults: list[Fault] = []
     n_missing = 0
@@ -182,17 +164,12 @@ def _rows_one_by_one(block: Block, schema: pa.Schema) -> tuple[list[Any], list[i
     return rows, numbers, faults, n_missing
 
 
-def _row(line: bytes, literal: bytes, schema: pa.Schema) -> tuple[msgspec.Struct, bool]:
-    """The line's row, and whether a NaN in it stands for what is missing."""
-    row_type, decoder = _decoder(schema)
+def _row(line: bytes, literal: bytes, schema: pa.Schema) -> tuple[list[Any], bool]:
+    """The line's values, and whether a NaN among them stands for what is missing."""
     require_once(_one_form(line, literal), schema.names)
-    with suppress(*_REFUSED):
-        _check_utf8(line)
-        return cast(msgspec.Struct, decoder.decode(literal if line.startswith(_LITERAL) else line)), False
     found = _parse(line.strip(), literal)
     values = [found.get(field.name) for field in schema]
-    row = row_type(*(_fit(value, field) for value, field in zip(values, schema, strict=True)))
-    return row, any(value != value for value in values)
+    return [_fit(*pair) for pair in zip(values, schema, strict=True)], any(value != value for value in values)
 
 
 def _check_utf8(data: bytes) -> None:
@@ -200,14 +177,6 @@ def _check_utf8(data: bytes) -> None:
     if not data.isascii():
         bounds = pa.py_buffer(np.array([0, len(data)], np.int32))
         pa.Array.from_buffers(pa.string(), 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
-
-
-def _as_array(rows: list[Any], place: int, field: pa.Field) -> pa.Array:
-    values = list(map(attrgetter(f"field_{place}"), rows))
-    try:
-        return pa.array(values, field.type)
-    except pa.ArrowTypeError:  # Some are integers.
-        return pa.array([value if value is None else str(value) for value in values], field.type)
 
 
 def _is_json(block: Block) -> bool:

@@ -14,6 +14,7 @@ import json
 import platform
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,16 +31,12 @@ import pandas as pd
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import State
 
 from rlmrec_core import data
 from rlmrec_core.config import IngestConfig, PrepareConfig
 from rlmrec_core.data.kcore import k_core
 from storage import ArtifactStore, StoreConfig
 from storage.writer import ArtifactWriter
-from tasks.ingest import ingest
-from tasks.prepare import prepare
-from tasks.stage import StageResult
 from tests.benchmarks import amazon_files
 
 Figures = dict[str, float]
@@ -102,26 +99,27 @@ def duckdb_to_parquet(file: Path) -> Figures:
 
 def both_stages(folder: Path) -> Figures:
     """ingest and prepare as the pipeline runs them: digests of the files, reviews and items, artifacts on disk."""
+    # Prefect's 70 MiB are not the reader's.
+    from tasks.ingest import ingest
+    from tasks.prepare import prepare
+    from tasks.stages import result_of
+
     shutil.rmtree(folder / "artifacts", ignore_errors=True)
     store = StoreConfig(url=str(folder / "artifacts"))
     with timed() as first:
-        raw = _result(ingest.fn(_settings(folder), store))
+        raw = result_of(ingest.fn(_settings(folder), store))
     with timed() as second:
-        prepared = _result(prepare.fn(PrepareConfig(k_core=K), store, raw.ref))
-    statistics = ArtifactStore.open(store).table(prepared.ref, "filter_report").to_pylist()
+        prepared = result_of(prepare.fn(PrepareConfig(k_core=K), store, raw.ref))
+    steps = ArtifactStore.open(store).table(prepared.ref, "filter_report").to_pylist()
     shutil.rmtree(folder / "artifacts")
     return {
         "rows": raw.rows,
-        "kept": statistics[-1]["interactions"],
+        "kept": steps[-1]["interactions"],
         "ingest": first["seconds"],
         "prepare": second["seconds"],
         "seconds": first["seconds"] + second["seconds"],
         "cpu": first["cpu"] + second["cpu"],
     }
-
-
-def _result(ended: StageResult | State[StageResult]) -> StageResult:
-    return ended.result() if isinstance(ended, State) else ended
 
 
 def core_of_frame(n: int) -> Figures:
@@ -168,27 +166,32 @@ def run(work: Path, small: int, large: int, keep: bool) -> None:
     _measured("our reader, JSON lines", "reader", json_lines, against=plain)
     literal = _measured("ast.literal_eval line by line into pandas", "literal", literals)
     _measured("our reader, Python literals", "reader", literals, against=literal)
-    _side_by_side(json_lines)
     few = _measured("ingest + prepare", "stages", json_lines)
-    _write(many, large, "json")
-    _measured("ingest + prepare", "stages", many, linear_from=few)
-    frame = _measured("10-core, iterated groupby in pandas", "core-pandas", large)
-    peeled = _measured("10-core, ours", "core", large, against=frame)
-    print(f"\nThe two 10-cores are {'the same set' if frame['set'] == peeled['set'] else 'DIFFERENT'}.")
+    if large:
+        _write(many, large, "json")
+        _measured("ingest + prepare", "stages", many, linear_from=few)
+    frame = _measured("10-core, iterated groupby in pandas", "core-pandas", large or small)
+    peeled = _measured("10-core, ours", "core", large or small, against=frame)
+    print(f"\nThe two 10-cores are {'the same set' if frame['set'] == peeled['set'] else 'DIFFERENT'}.\n")
+    _side_by_side(json_lines)
     if not keep:
         shutil.rmtree(work)
 
 
-def _side_by_side(folder: Path) -> None:
-    """From reviews to Parquet: ours, and those of polars and DuckDB that are installed, three rounds in turn."""
+def _side_by_side(folder: Path, rounds: int = 3) -> None:
+    """From reviews to Parquet: a column for ours, and for polars and DuckDB where they are installed; medians."""
     packed, plain = folder / REVIEWS, folder / REVIEWS.removesuffix(".gz")
     with gzip.open(packed) as source, plain.open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
+    measures = {"ours": "parquet", "polars": "parquet-polars", "duckdb": "parquet-duckdb"}
+    there = [who for who in measures if who == "ours" or importlib.util.find_spec(who)]
+    print(f"| median of {rounds} rounds | {' | '.join(there)} |\n|{'---|' * (len(there) + 1)}", flush=True)
     for what, file in (("gzip", packed), ("JSON lines", plain)):
-        for _ in range(3):
-            for who, measure in (("ours", "parquet"), ("polars", "parquet-polars"), ("duckdb", "parquet-duckdb")):
-                if who == "ours" or importlib.util.find_spec(who):
-                    _measured(f"{what} to Parquet, {who}", measure, file)
+        found = [{who: _figures(measures[who], file) for who in there} for _ in range(rounds)]
+        for figure, unit, times in (("cpu", "CPU seconds", 1), ("seconds", "seconds", 1), ("peak", "peak, MiB", 1024)):
+            medians = (statistics.median(one[who][figure] * times for one in found) for who in there)
+            shown = " | ".join(f"{median:.0f}" if times > 1 else f"{median:.1f}" for median in medians)
+            print(f"| {what} to Parquet, {unit} | {shown} |", flush=True)
     plain.unlink()
 
 
@@ -209,8 +212,7 @@ def _measured(
     title: str, measure: str, about: Path | int, against: Figures | None = None, linear_from: Figures | None = None
 ) -> Figures:
     """Take the measure in a process of its own and print its line of the table."""
-    command = [sys.executable, "-m", "tests.benchmarks.ingest", "--measure", measure, str(about)]
-    figures: Figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    figures = _figures(measure, about)
     notes = [f"{name} {figures[name]:,.0f} s" for name in ("ingest", "prepare") if name in figures]
     notes += [f"keeps {figures['kept']:,.0f}"] if "kept" in figures else []
     if against:
@@ -224,6 +226,12 @@ def _measured(
     numbers = (f"{figures['rows']:,.0f}", *(f"{figures[name]:.1f}" for name in ("seconds", "cpu")))
     peak = f"{figures['peak']:.2f}"
     print(f"| {' | '.join([title, *numbers, peak, ', '.join(notes)])} |", flush=True)
+    return figures
+
+
+def _figures(measure: str, about: Path | int) -> Figures:
+    command = [sys.executable, "-m", "tests.benchmarks.ingest", "--measure", measure, str(about)]
+    figures: Figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return figures
 
 
@@ -277,7 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("/tmp/rlmrec-bench"), help="folder of the generated files")
     parser.add_argument("--small", type=int, default=2_000_000)
-    parser.add_argument("--large", type=int, default=22_000_000)
+    parser.add_argument("--large", type=int, default=22_000_000, help="0 leaves the large file out")
     parser.add_argument("--keep", action="store_true", help="leave the generated files where they are")
     parser.add_argument("--measure", nargs=2, metavar=("MEASURE", "ABOUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
