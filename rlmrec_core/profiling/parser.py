@@ -8,7 +8,7 @@ from typing import Any
 
 from json_repair import repair_json
 
-from rlmrec_core.llm.answers import ChatAnswer
+from rlmrec_core.llm.answers import ChatAnswer, clean
 from rlmrec_core.llm.request import ChatRequest
 
 _KEYS = ("summarization", "reasoning")
@@ -134,7 +134,8 @@ def parse_profile(text: str, *, max_words: int) -> Profile:
 def _prose(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise RejectedAnswer(f"{key} must be a string")
-    prose = " ".join(value.split())
+    # Text within the answer's text: halves of surrogate pairs may be escaped there once more.
+    prose = " ".join(clean(value).split())
     if _EMPTY.fullmatch(prose):
         raise RejectedAnswer(f"{key} says nothing")
     return prose

@@ -48,6 +48,12 @@ def test_bad_answers_are_rejected_with_the_reason(text, said):
         parse_profile(text, max_words=10)
 
 
+def test_half_a_surrogate_pair_that_is_escaped_in_the_answer_is_mended():
+    halves = GOOD.replace("crime", r"crime \ud83c").replace("title", r"title \ud83d\ude00")
+    profile = parse_profile(halves, max_words=10)
+    assert profile == Profile("Fans of crime \ufffd.", "The title 😀 says so.")
+
+
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_what_is_written_as_json_is_read_back(summarization, reasoning):
     try:
