@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm bench-serve fuzz-llm bench-cllm4rec clean
+.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm bench-serve fuzz-llm bench-cllm4rec lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -58,6 +58,13 @@ bench-serve: .venv/installed-dev  ## Load the HTTP service, beside the same prod
 
 fuzz-llm: .venv/installed-dev  ## Throw a million malformed bodies at the model client
 	$(BIN)/python -m tests.benchmarks.fuzz_llm $(ARGS)
+
+lock: .venv/bin/python  ## Write requirements.lock anew: every package of the image with its digests
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra s3 --extra dask -c constraints.txt --generate-hashes --upgrade \
+		--python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --quiet \
+		--output-file build/requirements.lock
+	@{ head -1 requirements.lock; cat build/requirements.lock; } > build/lock && mv build/lock requirements.lock
 
 clean:  ## Remove the environment, caches and Prefect's state; artifacts stay
 	rm -rf .venv .rlmrec .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

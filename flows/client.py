@@ -5,7 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
-from prefect.client.schemas.objects import FlowRun, Log, StateType
+from prefect.client.schemas.objects import DeploymentSchedule, FlowRun, Log, StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed
@@ -67,6 +68,22 @@ def end_stale_runs(client: SyncPrefectClient) -> int:
     for run in stale:
         client.set_flow_run_state(run.id, Crashed(message="Its worker has gone; run it again."), force=True)
     return len(stale)
+
+
+@contextmanager
+def schedules_kept(client: SyncPrefectClient) -> Iterator[None]:
+    """Deploy within the block: what somebody switched on is on afterwards, though prefect.yaml has it off."""
+    on = {(deployment.name, schedule.slug) for deployment, schedule in _schedules(client) if schedule.active}
+    yield
+    for deployment, schedule in _schedules(client):
+        if not schedule.active and (deployment.name, schedule.slug) in on:
+            client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+def _schedules(client: SyncPrefectClient) -> Iterator[tuple[DeploymentResponse, DeploymentSchedule]]:
+    """The schedules of prefect.yaml, which have a name of their own there."""
+    for deployment in client.read_deployments():
+        yield from ((deployment, schedule) for schedule in deployment.schedules if schedule.slug)
 
 
 def end_orphans(client: SyncPrefectClient) -> int:

@@ -1,12 +1,14 @@
 """Everything a run needs on one machine: server, work pool, deployments, worker."""
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flows.client import connect, create_pool, end_stale_runs, is_healthy
+from flows.client import connect, create_pool, end_stale_runs, is_healthy, schedules_kept
 from flows.forms import refill_forms
-from flows.services import Home, Process, Server, announce, deploy, server, worker
+from flows.services import DEPLOY_COMMAND, Home, Process, Server, announce, deploy, server, worker
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,12 @@ def everything(home: Home, say: Callable[[str], None], *, lasting: bool) -> Iter
             return
         _tidy(found, say)
         with worker(home, found.api) as process:
-            deploy(home, found.api)
-            if lasting:
-                with connect(found.api) as client:
+            with connect(found.api) as client:
+                with schedules_kept(client):
+                    deploy(home, found.api)
+                if lasting:
                     refill_forms(client)
+            if lasting:
                 announce(home, found.api)  # now, since whoever joins expects deployments
             yield Running(found.api, found.process, process)
 
@@ -58,3 +62,15 @@ def _tidy(found: Server, say: Callable[[str], None]) -> None:
             say(f"marked {ended} runs of an earlier session as crashed")
         create_pool(client)
     say("creating the deployments and starting a worker")
+
+
+def deploy_all() -> None:
+    """Pool and deployments on the server of PREFECT_API_URL, where others run server and workers: `-m flows.launch`."""
+    with connect(os.environ["PREFECT_API_URL"]) as client:
+        create_pool(client)
+        with schedules_kept(client):
+            subprocess.run(DEPLOY_COMMAND, cwd=os.environ.get("RLMREC_HOME"), check=True)
+
+
+if __name__ == "__main__":
+    deploy_all()

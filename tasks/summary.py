@@ -70,9 +70,11 @@ def _opening(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, mes
         "read with": " ".join(filter(None, [config.ingest.reader, config.ingest.path])),
         "profiles written by": _authors(artifacts, done),
         "lists written by": _ranker(artifacts, done, gates),
-        "lists": artifacts.address(done["recommend"][0].ref, "recommendations.parquet") if "recommend" in done else "",
     }
-    return report.markdown_table([{"": name, " ": value} for name, value in facts.items() if value])
+    # No table: the UI cuts wide cells off. A block of code can be scrolled, and copied whole.
+    told = "\n".join(f"- **{name}**: {value}" for name, value in facts.items() if value)
+    lists = artifacts.address(done["recommend"][0].ref, "recommendations.parquet") if "recommend" in done else ""
+    return f"{told}\n\nEvery user's list:\n\n```\n{lists}\n```" if lists else told
 
 
 def _authors(artifacts: ArtifactStore, done: Done) -> str:
@@ -84,7 +86,7 @@ def _authors(artifacts: ArtifactStore, done: Done) -> str:
             counts = columns.group_by(columns.column_names).aggregate([([], "count_all")]).to_pylist()
             ok = sorted((row for row in counts if row["status"] == "ok"), key=lambda row: -row["count_all"])
             sides.append(f"{side}s: " + (", ".join(f"{_author(row)} ({row['count_all']:,})" for row in ok) or "nobody"))
-    return "; ".join(sides) or "nobody, since no model reads text"
+    return "; ".join(sides) or ("nobody, since no model reads text" if "train" in done else "")
 
 
 def _author(row: Mapping[str, Any]) -> str:
@@ -166,21 +168,21 @@ def _gates(gates: Gates) -> str:
     rows = [_gate_row(verdict) for verdict in sorted(gates.verdicts, key=lambda one: order.index(one.outcome))]
     against = f"promotion {gates.promoted['number']} of {gates.promoted['promoted'][:16]}" if gates.promoted else None
     compared = f"Compared with {against}." if against else "Nothing was promoted before: there is nothing to compare."
-    return f"{compared} Limits are settings, `gates.CHECK.*`.\n\n{report.markdown_table(rows)}"
+    note = "± is half a 95 % interval, -30% the largest fall that is allowed. Limits are settings of `gates`."
+    return f"{compared} {note}\n\n{report.markdown_table(rows)}"
 
 
 def _gate_row(verdict: Verdict) -> dict[str, str]:
-    figure = verdict.figure
-    interval = "" if figure.low is None else f" ({figure.low:.4f} to {figure.high:.4f})"
-    before = verdict.before
+    figure, before = verdict.figure, verdict.before
+    interval = "" if figure.low is None or figure.high is None else f" ± {(figure.high - figure.low) / 2:.4f}"
     return {
-        "check": figure.check,
+        "verdict": _MARKS[verdict.outcome],
         "figure": figure.what,
         "this run": value_in_words(figure.value, figure.unit) + interval,
         "in use": "" if before is None else value_in_words(before, figure.unit),
         "change": "" if not before else f"{(figure.value - before) / abs(before):+.1%}",
-        "allowed": verdict.limits,
-        "verdict": _MARKS[verdict.outcome],
+        "allowed": verdict.limits or "anything",
+        "setting": f"`{figure.check}`",
     }
 
 

@@ -17,7 +17,7 @@ class Verdict:
     Attributes:
         figure: The figure.
         before: The promoted run's; None where it had none.
-        limits: What it was measured by, in words.
+        limits: What it was measured by, in short: -30% is the largest fall, +100% the largest rise.
         outcome: What that comes to.
         reason: Which limit it breaks, in one line; None if none.
     """
@@ -36,6 +36,7 @@ class _Limit:
     bound: float
     is_upper: bool
     words: str
+    short: str
     spared: bool
     """Whether breaking it warns only."""
 
@@ -69,7 +70,7 @@ def judge(
 
 def _verdict(figure: Figure, check: Check, before: float | None, incomparable: bool) -> Verdict:
     limits = list(_limits(check, figure.unit, before, incomparable))
-    words = ", ".join(limit.words for limit in limits)
+    words = ", ".join(limit.short for limit in limits)
     if check.action == "off":
         return Verdict(figure, before, words, "off")
     verdict = Verdict(figure, before, words, "passed")
@@ -93,7 +94,8 @@ def _absolute(check: Check, unit: Unit, before: float | None) -> Iterator[_Limit
     for bound, is_upper, word in ((check.least, False, "at least"), (check.most, True, "at most")):
         if bound is not None:
             kept = before is not None and (before <= bound if is_upper else before >= bound)
-            yield _Limit(bound, is_upper, f"{word} {in_words(bound, unit)}", check.only_if_new and not kept)
+            words = f"{word} {in_words(bound, unit)}"
+            yield _Limit(bound, is_upper, words, words, check.only_if_new and not kept)
 
 
 def _relative(check: Check, unit: Unit, before: float | None, incomparable: bool) -> Iterator[_Limit]:
@@ -104,7 +106,7 @@ def _relative(check: Check, unit: Unit, before: float | None, incomparable: bool
         if share is not None:
             bound = before * (1 + share if is_upper else 1 - share)
             words = f"at most {share:.0%} {word} the promoted run's {in_words(before, unit)}{note}"
-            yield _Limit(bound, is_upper, words, incomparable)
+            yield _Limit(bound, is_upper, words, f"{'+' if is_upper else '-'}{share:.0%}", incomparable)
 
 
 def in_words(value: float, unit: Unit) -> str:
