@@ -66,7 +66,7 @@ def cell(kind: str, plain: bool, n_users: int, steps: int | None) -> dict[str, A
     """Take the steps of one kind one way."""
     split, texts = world(n_users)
     own = {"trunk": "random", "width": 128, "n_layers": 2, "initial": "normal", "max_text_tokens": 256}
-    shared = {"seed": 2023, "validate_every": 1, "patience": 10, "device": "cpu", "threads": 1}
+    shared = {"seed": 2023, "fixed_epochs": 1, "validate_every": 1, "patience": 10, "device": "cpu", "threads": 1}
     settings = CLLM4RecRun.model_validate({**own, **shared, "user_weight": 1.0})
     trunk = embedded_trunk(settings, texts).requires_grad_(False)
     documents = Documents(split, texts, trunk.tokenizer, max_positions=1024, max_text_tokens=256)

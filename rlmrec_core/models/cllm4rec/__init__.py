@@ -40,7 +40,8 @@ class CLLM4RecFamily:
 
         if inputs.texts is None:
             raise ValueError("cllm4rec reads profiles and reviews: run it in the pipeline, or hand it a TrainCorpus")
-        shared = {name: getattr(settings, name) for name in ("seed", "validate_every", "patience", "device", "threads")}
+        own = CLLM4RecRun.model_fields.keys() - CLLM4RecSettings.model_fields.keys()
+        shared = {name: getattr(settings, name) for name in own}
         run = CLLM4RecRun.model_validate({**settings.backbone_settings.model_dump(), **shared})
         texts = Texts.of(inputs.texts, inputs.item_profiles, inputs.user_profiles)
         return fit(inputs.split, run, texts, inputs.semantic, checkpoint=checkpoint, on_epoch=on_epoch)

@@ -10,8 +10,6 @@ from rlmrec_core.models.cllm4rec.documents import Documents
 from rlmrec_core.models.cllm4rec.packing import Document, Tokens
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 
-_FIXED_EPOCHS = 10
-
 Phase = Literal["trunk", "content", "alternate", "finetune"]
 
 
@@ -25,7 +23,11 @@ class Epoch:
 
 
 def schedule(settings: CLLM4RecRun, *, has_texts: bool, has_validation: bool = True) -> list[Epoch]:
-    """Every epoch there is at most, in order."""
+    """Every epoch there is at most, in order.
+
+    Without a validation part nothing tells when to stop: there are `fixed_epochs` of all phases together, and one of
+    fine-tuning at least.
+    """
     learns_trunk = settings.model is None and settings.trunk != "random"
     ablation = settings.ablation
     texts = has_texts and ablation not in ("no_content", "finetune_only")
@@ -34,9 +36,10 @@ def schedule(settings: CLLM4RecRun, *, has_texts: bool, has_validation: bool = T
         ("trunk", settings.trunk_epochs if learns_trunk else 0),
         ("content", settings.warmup_epochs if texts else 0),
         ("alternate", settings.pretrain_epochs if pretrains else 0),
-        # Without a validation part nothing tells when to stop.
-        ("finetune", settings.finetune_epochs if has_validation else min(settings.finetune_epochs, _FIXED_EPOCHS)),
     ]
+    before = sum(n_epochs for _, n_epochs in phases)
+    left = settings.finetune_epochs if has_validation else max(settings.fixed_epochs - before, 1)
+    phases.append(("finetune", min(left, settings.finetune_epochs)))
     found: list[Epoch] = []
     for phase, n_epochs in phases:
         for turn in range(n_epochs):

@@ -70,6 +70,7 @@ class CLLM4RecRun(CLLM4RecSettings):
     """The settings of one run: the model's own, and what it reads of `RunSettings`, which describes and bounds it."""
 
     seed: int
+    fixed_epochs: int
     validate_every: int
     patience: int
     device: Literal["cpu", "cuda"]

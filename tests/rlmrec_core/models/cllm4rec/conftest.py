@@ -10,7 +10,7 @@ from rlmrec_core.models.cllm4rec.model import CLLM4Rec
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 
 TINY = {"width": 16, "n_heads": 2, "n_layers": 2, "batch_size": 16, "trunk_epochs": 1, "max_text_tokens": 24}
-TINY |= {"seed": 2023, "validate_every": 1, "patience": 10, "device": "cpu", "threads": 1}
+TINY |= {"seed": 2023, "fixed_epochs": 100, "validate_every": 1, "patience": 10, "device": "cpu", "threads": 1}
 
 
 @pytest.fixture(scope="session")

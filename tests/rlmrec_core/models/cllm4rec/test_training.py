@@ -187,8 +187,17 @@ def test_trains_without_any_text(checkerboard):
 
 def test_without_a_validation_part_it_trains_a_fixed_number_of_epochs(checkerboard, texts):
     blind = replace(checkerboard, validation=Edges(*np.empty((2, 0), np.int32)))
-    result = fit(blind, settings(pretrain_epochs=0, warmup_epochs=0, finetune_epochs=150, trunk="random"), texts)
-    assert len(result.history) == result.best_epoch + 1 == 10
+    run = settings(pretrain_epochs=1, warmup_epochs=0, finetune_epochs=150, trunk="random", fixed_epochs=4)
+    result = fit(blind, run, texts)
+    assert len(result.history) == result.best_epoch + 1 == 4
+
+
+def test_the_fixed_number_counts_all_phases_and_leaves_one_epoch_to_recommend():
+    def phases(fixed):
+        found = schedule(settings(fixed_epochs=fixed, finetune_epochs=5), has_texts=True, has_validation=False)
+        return "".join(epoch.phase[0] for epoch in found)
+
+    assert {fixed: phases(fixed) for fixed in (1, 4, 6, 100)} == {1: "tcaaf", 4: "tcaaf", 6: "tcaaff", 100: "tcaafffff"}
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(checkerboard, texts):
