@@ -95,7 +95,7 @@ def gc(
     """Remove what is neither new nor in use, and what killed runs left behind; not while something is running.
 
     Kept are the newest artifacts of each stage, those that a stage's deployment would take as its inputs, those in use
-    and those that a rollback would return to, and whatever they all were made from.
+    and those that a rollback would return to, whatever they all were made from, and the reports about them.
     """
     artifacts = ArtifactStore.open(StoreConfig(url=store))
     verb, freed = "delete" if delete else "would delete", 0
@@ -114,10 +114,14 @@ def gc(
 
 
 def collectable(artifacts: ArtifactStore, keep: int) -> list[ArtifactRef]:
-    """Artifacts that are not among the `keep` newest of their stage, nor noted of a data set, nor ancestors."""
+    """Artifacts that are not among the `keep` newest of their stage, nor noted of a data set, nor ancestors.
+
+    A run's page stays as long as the lists that it is about.
+    """
     refs = artifacts.refs()
     by_key = {ref.key: ref for ref in refs}
-    stages = {ref.stage for ref in refs}
+    pages = [ref for ref in refs if ref.stage == "report"]
+    stages = {ref.stage for ref in refs} - {"report"}
     waiting = [ref for stage in stages for ref in [ref for ref in refs if ref.stage == stage][:keep]]
     noted = [
         keys
@@ -132,6 +136,8 @@ def collectable(artifacts: ArtifactStore, keep: int) -> list[ArtifactRef]:
         if ref not in kept:
             kept.add(ref)
             waiting += [by_key[key] for key in artifacts.manifest(ref).content.inputs.values() if key in by_key]
+    keys = {ref.key for ref in kept}
+    kept |= {page for page in pages if keys.issuperset(artifacts.manifest(page).content.inputs.values())}
     return [ref for ref in refs if ref not in kept]
 
 

@@ -141,8 +141,13 @@ def in_words(name: str, entry: Entry) -> str:
 
 
 def _check_sound(artifacts: ArtifactStore, entry: Entry) -> None:
-    for stage, keys in entry["artifacts"].items():
-        if len(refs(artifacts, entry, stage)) < len(keys):
+    """Of the stages' artifacts, and of the model that wrote the lists where it was trained once more for them."""
+    needed = {(stage, key) for stage, keys in entry["artifacts"].items() for key in keys}
+    for lists in refs(artifacts, entry, "recommend"):
+        inputs = artifacts.manifest(lists).content.inputs
+        needed |= {("train", key) for role, key in inputs.items() if role == "train"}
+    for stage, key in sorted(needed):
+        if artifacts.find(stage, key) is None:
             raise NotPossible(
                 f"promotion {entry['number']} cannot be put to use: an artifact of {stage} is gone or damaged in "
                 f"{artifacts.url}; run the full pipeline with the settings in {CURRENT} to make it again"

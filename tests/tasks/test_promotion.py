@@ -21,11 +21,17 @@ from tests.tasks.promotes_for_ever import run
 ROOT = Path(__file__).parents[2]
 
 
-def made(artifacts: ArtifactStore, number: int) -> dict:
-    """A run whose one artifact is in the store."""
-    key = artifact_key("recommend", number, {}, {})
-    with artifacts.writer("recommend", key, version=number, config={}, inputs={}) as out:
+def written(artifacts: ArtifactStore, stage: str, number: int, **inputs: str) -> str:
+    """An artifact in the store; returns its key."""
+    key = artifact_key(stage, number, {}, inputs)
+    with artifacts.writer(stage, key, version=number, config={}, inputs=inputs) as out:
         out.table("recommendations", pa.table({"number": [number]}))
+    return key
+
+
+def made(artifacts: ArtifactStore, number: int, **inputs: str) -> dict:
+    """A run whose one artifact is in the store."""
+    key = written(artifacts, "recommend", number, **inputs)
     stages = [{"stage": "recommend", "key": key}]
     figures = [{"what": "users", "value": float(number)}]
     return {"stages": stages, "recommendations": f"{key}.parquet", "gates": figures, "config": {}}
@@ -84,6 +90,22 @@ def test_what_is_in_use_and_the_one_before_are_not_collected(artifacts):
     keys = [promoted(artifacts, number) for number in (1, 2, 3, 4)]
     promotion.rollback(artifacts, "shop", 2)
     assert {ref.key for ref in collectable(artifacts, 1)} == {keys[2]}, "4 is the newest, 2 in use, 1 before it"
+
+
+def test_a_report_is_kept_as_long_as_its_lists(artifacts):
+    keys = [promoted(artifacts, number) for number in (1, 2, 3, 4)]
+    pages = [written(artifacts, "report", number, recommend=key) for number, key in enumerate(keys)]
+    promotion.rollback(artifacts, "shop", 2)
+    assert {ref.key for ref in collectable(artifacts, 1)} == {keys[2], pages[2]}
+
+
+def test_a_rollback_looks_at_the_model_that_was_trained_once_more_for_the_lists(artifacts):
+    model = written(artifacts, "train", 1)
+    promotion.promote(artifacts, "shop", made(artifacts, 1, train=model), "passed the gates")
+    promoted(artifacts, 2)
+    artifacts.remove(ArtifactRef("train", model, artifacts.url))
+    with pytest.raises(promotion.NotPossible, match="an artifact of train is gone or damaged"):
+        promotion.rollback(artifacts, "shop")
 
 
 def test_the_commands(artifacts, store, monkeypatch):
