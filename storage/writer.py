@@ -3,10 +3,11 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,9 +61,15 @@ class ArtifactWriter:
 
     def file(self, name: str, content: bytes) -> None:
         """Write other content, such as weights in the safetensors format."""
+        with self.stream(name) as file:
+            file.write(content)
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[BinaryIO]:
+        """The same for content that is written piece by piece."""
         path = self._path(name)
-        with explained(f"write {path}"):
-            path.write_bytes(content)
+        with explained(f"write {path}"), path.open("wb") as file:
+            yield file
         self._close(path, None, None)
 
     def _path(self, name: str) -> Path:

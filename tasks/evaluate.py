@@ -17,7 +17,7 @@ from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.models import embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 6
+VERSION = 7
 
 
 @task(name="evaluate", **UNCACHED)

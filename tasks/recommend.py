@@ -1,16 +1,14 @@
 """Write the top-K list of every user."""
 
-import io
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.explain import evidence
+from rlmrec_core.export import write_csv
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
 from rlmrec_core.ranking.top_k import as_table, known_pairs, top_k
@@ -23,7 +21,7 @@ from tasks.models import embed_of, load_split, load_vectors, model_settings, tit
 from tasks.reasons import meaning, reasons_batches
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
-VERSION = 4
+VERSION = 5
 
 
 @task(name="recommend", **UNCACHED)
@@ -46,7 +44,8 @@ def recommend(
         titles = titles_of(artifacts, prepare, item_ids)
         lists = as_table(ranking, user_ids, item_ids, titles)
         out.table("recommendations", lists)
-        out.file("recommendations.csv", _as_csv(lists))
+        with out.stream("recommendations.csv") as file:
+            write_csv(lists, file)
         models = measured_models(artifacts, evaluate)
         known = known_pairs(split, config.left_out)
         found = evidence(ranking, known, vectors, **meaning(artifacts, models))
@@ -93,13 +92,6 @@ def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> Ar
     semantics = ArtifactRef("embed", embed, artifacts.url) if embed else None
     report.log().info("training %s once more, on all interactions, for %d epochs", settings.model_id.label, epochs)
     return result_of(train.fn(settings, store, prepare, semantics)).ref
-
-
-def _as_csv(table: pa.Table) -> bytes:
-    """The table for spreadsheets: texts in quotes, UTF-8."""
-    file = io.BytesIO()
-    pyarrow.csv.write_csv(table, file)
-    return file.getvalue()
 
 
 def titled_lists(artifacts: ArtifactStore, recommend: ArtifactRef, n_users: int = 3, k: int = 5) -> str:

@@ -3,12 +3,16 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -17,6 +21,9 @@ from rlmrec_core.export.tables import ExportError, ExportTables
 
 CURRENT = "current"
 """The link to the newest export in a folder."""
+
+_MADE = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
+"""Names of exports, and of nothing else that a folder may hold."""
 
 _KEPT = 2
 """Exports that stay: the newest, and the one before for those who are still reading it."""
@@ -28,6 +35,8 @@ def write_files(tables: ExportTables, folder: Path, formats: Sequence[FileFormat
     A crash leaves what was current. manifest.json names every file with its rows and sha256.
     Raises ExportError if the folder cannot be written, or faiss is wanted and not installed.
     """
+    if (folder / CURRENT).exists() and not (folder / CURRENT).is_symlink():
+        raise ExportError(f"{folder / CURRENT} is no link that an export made: choose another folder")
     made = folder / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     partial = folder / f".{made.name}"
     try:
@@ -55,8 +64,31 @@ def _parquet(tables: ExportTables, folder: Path) -> dict[str, int]:
 
 
 def _csv(tables: ExportTables, folder: Path) -> dict[str, int]:
-    pyarrow.csv.write_csv(tables.lists, folder / "lists.csv")
+    with (folder / "lists.csv").open("wb") as file:
+        write_csv(tables.lists, file)
     return {"lists.csv": len(tables.lists)}
+
+
+def write_csv(lists: pa.Table, file: BinaryIO) -> None:
+    """Lists for spreadsheets, in UTF-8 with texts in quotes; an apostrophe stands before what would be a formula.
+
+    Ids stay exact unless they hold more than letters, digits, - and _, without which a formula does nothing: they may
+    well begin with -, and are what other tables are joined by. lists: schema RECOMMENDATIONS.
+    """
+    with pyarrow.csv.CSVWriter(file, lists.schema) as writer:
+        for batch in lists.to_batches(max_chunksize=10_000):
+            for name, pattern in _FORMULAS.items():
+                inert = pc.replace_substring_regex(batch[name], pattern, r"'\1")
+                batch = batch.set_column(batch.schema.get_field_index(name), batch.schema.field(name), inert)
+            writer.write_batch(batch)
+
+
+_ALWAYS, _BESIDE_MORE = r"[=\t\r\n\x{FF1D}]", r"[+@\x{FF0B}\x{FF0D}\x{FF20}-]"
+"""What a formula begins with; beyond ASCII the wide forms of the same signs."""
+_TITLE = rf"(?s)^((?:{_ALWAYS}|{_BESIDE_MORE}).*)"
+_ID = rf"(?s)^((?:{_ALWAYS}|{_BESIDE_MORE}.*[^\pL\pN_-]).*)"
+_FORMULAS = {"user_id": _ID, "item_id": _ID, "title": _TITLE}
+"""Cells that spreadsheets may run, by column."""
 
 
 def _jsonl(tables: ExportTables, folder: Path) -> dict[str, int]:
@@ -122,8 +154,6 @@ def _sha256(file: Path) -> str:
 
 def _point(link: Path, target: str) -> None:
     """Let the link point to `target`, in one step."""
-    if link.exists() and not link.is_symlink():
-        raise ExportError(f"{link} is no link that an export made: choose another folder")
     fresh = link.with_name(f".{link.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
@@ -131,6 +161,6 @@ def _point(link: Path, target: str) -> None:
 
 
 def _remove_old(folder: Path) -> None:
-    made = sorted(path for path in folder.iterdir() if (path / "manifest.json").is_file() and not path.is_symlink())
+    made = sorted(path for path in folder.iterdir() if _MADE.fullmatch(path.name) and not path.is_symlink())
     for old in made[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)

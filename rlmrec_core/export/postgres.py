@@ -47,7 +47,8 @@ def write_postgres(tables: ExportTables, address: str, schema: str) -> dict[str,
             _say_what_it_is_of(connection, schema, tables)
             return found
     except psycopg.Error as error:
-        raise ExportError(f"{_place(address)}: {str(error).strip().splitlines()[0]}; nothing was changed") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"{address.partition('?')[0]}: {reason}; nothing was changed") from error
 
 
 def _create(connection: Connection[Any], tables: ExportTables, schema: str) -> None:
@@ -57,6 +58,7 @@ def _create(connection: Connection[Any], tables: ExportTables, schema: str) -> N
     if not connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone():
         connection.execute("CREATE EXTENSION vector")
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(where))
+    _check_ours(connection, schema)
     for name, columns in _COLUMNS.items():
         table = sql.Identifier(schema, name)
         body = sql.SQL(", ").join(map(sql.SQL, columns))
@@ -74,6 +76,20 @@ def _create(connection: Connection[Any], tables: ExportTables, schema: str) -> N
         )
 
 
+def _check_ours(connection: Connection[Any], schema: str) -> None:
+    """Refuse a schema with tables of our names that no export made: their rows would be deleted."""
+    found = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relname = ANY(%s::text[])",
+        [schema, [*_COLUMNS, "export"]],
+    )
+    names = {row[0] for row in found}
+    if names and "export" not in names:
+        raise ExportError(
+            f"the schema {schema!r} has tables that no export made ({', '.join(sorted(names))}): choose another "
+            "schema_name"
+        )
+
+
 def _replace(connection: Connection[Any], schema: str, name: str, rows: Iterable[tuple[Any, ...]]) -> int:
     """Bring a table to exactly these rows."""
     table, fresh = sql.Identifier(schema, name), sql.Identifier(f"rlmrec_fresh_{name}")
@@ -84,16 +100,16 @@ def _replace(connection: Connection[Any], schema: str, name: str, rows: Iterable
     with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, names)) as copy:
         for row in rows:
             copy.write_row(row)
+    connection.execute(sql.SQL("ANALYZE {}").format(fresh))  # else millions of rows are planned for like a thousand
     keys = sql.SQL(", ").join(map(sql.Identifier, _KEYS[name]))
+    same = sql.SQL(" AND ").join(sql.SQL("old.{0} = new.{0}").format(sql.Identifier(key)) for key in _KEYS[name])
     values = [column for column in columns if column not in _KEYS[name]]
     changed = sql.SQL(" OR ").join(
         sql.SQL("old.{0} IS DISTINCT FROM EXCLUDED.{0}").format(sql.Identifier(one)) for one in values
     )
     setting = sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(one)) for one in values)
     connection.execute(
-        sql.SQL("DELETE FROM {table} WHERE ({keys}) NOT IN (SELECT {keys} FROM {fresh})").format(
-            table=table, keys=keys, fresh=fresh
-        )
+        sql.SQL("DELETE FROM {} AS old WHERE NOT EXISTS (SELECT 1 FROM {} AS new WHERE {})").format(table, fresh, same)
     )
     connection.execute(
         sql.SQL(
@@ -125,8 +141,3 @@ def _rows(tables: ExportTables) -> Iterator[tuple[Any, ...]]:
     for batch in tables.lists.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
             yield row["user_id"], row["rank"], row["item_id"], row["title"], Float4(row["score"])
-
-
-def _place(address: str) -> str:
-    """The address without anything that follows its question mark."""
-    return address.partition("?")[0]

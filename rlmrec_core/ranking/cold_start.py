@@ -84,23 +84,23 @@ def measure_items(
     an item's ten nearest by text, and `random`, what chance reaches.
     """
     popularity = split.train_popularity()
-    near = unit_rows(cold.vectors) @ unit_rows(semantic.items).T
-    nearest = np.argsort(-near, axis=1, kind="stable")[:, :_NEIGHBOURS]
-    crowd = popularity[nearest].mean(axis=1).astype(np.float32)[:, None]
+    nearest = best_new(unit_rows(cold.vectors), unit_rows(semantic.items), _NEIGHBOURS).items
+    crowd = np.ma.masked_array(popularity[nearest], nearest == PADDING).mean(axis=1).filled(0).astype(np.float32)
     compared = {
         label: (vectors.users, into_space(semantic.items, vectors.items, popularity, cold.vectors))
         for label, vectors in models.items()
     }
     compared |= {
         "semantic": (unit_rows(semantic.users), unit_rows(cold.vectors)),
-        "popularity": (np.ones((split.n_users, 1), np.float32), crowd),
+        "popularity": (np.ones((split.n_users, 1), np.float32), crowd[:, None]),
     }
-    users = np.unique(cold.user)
-    relevant = {user: set(cold.item[cold.user == user].tolist()) for user in users.tolist()}
+    order = np.argsort(cold.user, kind="stable")
+    users, starts = np.unique(cold.user[order], return_index=True)
+    relevant = [set(taken.tolist()) for taken in np.split(cold.item[order], starts[1:])]
     rows = []
     for label, (sides, placed) in compared.items():
         ranked = best_new(sides[users], placed, max(ks)).items
-        rows += [("items", label, k, _recall(ranked[:, :k], list(relevant.values())), len(users)) for k in ks]
+        rows += [("items", label, k, _recall(ranked[:, :k], relevant), len(users)) for k in ks]
     rows += [("items", "random", k, min(1.0, k / max(len(cold.vectors), 1)), len(users)) for k in ks]
     return _table(rows)
 

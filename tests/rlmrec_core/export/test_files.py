@@ -1,8 +1,11 @@
+import csv
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rlmrec_core.export import ExportError, ExportTables, write_files
@@ -29,7 +32,7 @@ def test_every_form_comes_back_equal(tmp_path):
     lists = given.lists.to_pandas()
     assert pd.read_parquet(here / "lists.parquet").equals(lists)
     sheet = pd.read_csv(here / "lists.csv", dtype={"user_id": str})
-    assert sheet["title"].fillna("-").tolist() == lists["title"].fillna("-").tolist()
+    assert sheet["title"].fillna("-").tolist() == ["'" + HOSTILE, "-", "one"]
     assert sheet["user_id"].tolist() == lists["user_id"].tolist()
     lines = [json.loads(line) for line in (here / "lists.jsonl").read_text().split("\n") if line]
     assert [(line["user_id"], [item["item_id"] for item in line["items"]]) for line in lines] == [
@@ -47,6 +50,21 @@ def test_every_form_comes_back_equal(tmp_path):
         **{"lists.parquet": 3, "users.parquet": 2, "items.parquet": 3, "lists.csv": 3, "lists.jsonl": 2},
         **{"users.npy": 2, "items.npy": 3, "user_ids.json": 2, "item_ids.json": 3},
     }
+
+
+def test_a_cell_of_a_csv_is_no_formula_and_ids_stay_what_they_are(tmp_path):
+    cells = {"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\uff1d1": "'\uff1d1"}
+    cells |= {"1=1": "1=1", "": "", "a\n=1": "a\n=1"}
+    ids = {"-aB_9-x": "-aB_9-x", "@älice": "@älice", "+1": "+1", "a=b": "a=b", "=A1": "'=A1", "@SUM(1)": "'@SUM(1)"}
+    ids |= {"-2+3": "'-2+3", "-a\n|": "'-a\n|", "+cmd|' /C calc'!A0": "'+cmd|' /C calc'!A0"}
+    rows = [(id_, 1, id_, title, 0.5) for id_, title in zip(ids, cells, strict=True)]
+    lists = pa.Table.from_pylist([dict(zip(RECOMMENDATIONS.names, row, strict=True)) for row in rows], RECOMMENDATIONS)
+    write_files(dataclasses.replace(tables(), lists=lists), tmp_path, ("csv", "parquet"))
+    with (tmp_path / "current" / "lists.csv").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["title"] for row in found] == list(cells.values())
+    assert [row["user_id"] for row in found] == [row["item_id"] for row in found] == list(ids.values())
+    assert pq.read_table(tmp_path / "current" / "lists.parquet").equals(lists)
 
 
 def test_the_index_of_faiss_finds_what_the_vectors_say(tmp_path):
@@ -81,11 +99,20 @@ def test_a_failing_export_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_what_is_no_export_is_left_alone(tmp_path):
+    own = tmp_path / "20260102T030405" / "manifest.json"
+    own.parent.mkdir()
+    own.write_text("mine")
+    for seed in range(3):
+        write_files(tables(seed), tmp_path, ("csv",))
+    assert own.read_text() == "mine"
+    (tmp_path / "current").unlink()
+    before = set(tmp_path.iterdir())
     (tmp_path / "current").mkdir()
     (tmp_path / "current" / "mine.txt").write_text("mine")
     with pytest.raises(ExportError, match="choose another folder"):
         write_files(tables(), tmp_path, ("csv",))
     assert (tmp_path / "current" / "mine.txt").read_text() == "mine"
+    assert set(tmp_path.iterdir()) == before | {tmp_path / "current"}
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         write_files(tables(), tmp_path / "file", ("csv",))

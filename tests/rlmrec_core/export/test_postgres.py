@@ -80,6 +80,15 @@ def test_another_data_set_needs_another_schema(address):
         write_postgres(tables(data="library"), address, "one_shop")
 
 
+def test_tables_of_somebody_else_are_left_alone(address):
+    with psycopg.connect(address) as connection:
+        connection.execute("CREATE SCHEMA app CREATE TABLE users (user_id text PRIMARY KEY, mail text)")
+        connection.execute("INSERT INTO app.users VALUES ('007', 'a@b')")
+    with pytest.raises(ExportError, match=r"'app' has tables that no export made \(users\): choose another"):
+        write_postgres(tables(), address, "app")
+    assert rows(address, "SELECT * FROM app.users") == [("007", "a@b")]
+
+
 def test_a_server_that_is_not_there_is_told_without_what_follows_the_address():
     with pytest.raises(ExportError, match=r"^postgresql://nobody@127.0.0.1:1/x: .*refused") as error:
         write_postgres(tables(), "postgresql://nobody@127.0.0.1:1/x?application_name=secret", "x")
