@@ -126,7 +126,7 @@ def _open(store: str, name: str | None) -> "Results":
 def _show(results: "Results", question: str, answer: "Sequence[ListedItem]", as_json: bool) -> None:
     if as_json:
         about = {"data": results.name, "model": results.model.label, "written": results.written}
-        print(json.dumps(about | {"items": [row._asdict() for row in answer]}, ensure_ascii=False))
+        print(json.dumps(about | {"items": [row._asdict() for row in answer]}))  # ASCII: no text commands a terminal
         return
     table = Table("rank", "item", "title", "score", title=plain(question), title_justify="left")
     for row in answer:

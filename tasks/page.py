@@ -137,7 +137,7 @@ class _Material:
         found = zip(alike.items.tolist(), alike.scores.tolist(), strict=True)
         return {
             "id": results.item_ids[item],
-            "title": results.titles[item],
+            "title": _cut(results.titles[item]),
             "profile": _cut(self.profiles["item"][item]) if self.profiles else None,
             "popularity": int(self.popularity[item]),
             "similar": [[place[other], round(cosine, 4)] for other, cosine in found if other in place][:_ALIKE],

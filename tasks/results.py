@@ -148,7 +148,8 @@ class Results:
 def _number(numbers: dict[str, int], wanted: str, kind: str) -> int:
     if wanted in numbers:
         return numbers[wanted]
-    near = get_close_matches(wanted, numbers, 3, 0.6) if len(numbers) <= 100_000 else []
+    # Among more it would take so long that a service keeps others waiting.
+    near = get_close_matches(wanted, numbers, 3, 0.6) if len(numbers) <= 10_000 else []
     hint = f"; near are {', '.join(map(repr, near))}" if near else ""
     raise UnknownId(
         f"no {kind} {wanted!r} is among the {len(numbers):,} that the model knows: it is not in the data, or prepare's "

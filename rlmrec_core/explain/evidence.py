@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ Texts = Sequence[str | None]
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _N_WORDS = 3
+_REMEMBERED = 50_000
 _COMMON = 0.2
 """A word in more than this share of the items' profiles tells nothing about one of them."""
 
@@ -87,8 +89,10 @@ class _Words:
     """The words of profiles that say something."""
 
     def __init__(self, item_texts: Texts) -> None:
-        self._of_items = [self.of(text) for text in item_texts]
-        self._counts = Counter(word for words in self._of_items for word in words)
+        self._n_items = len(item_texts)
+        # The words of millions of items would fill the memory; the lists hold few items often, and others rarely.
+        self._of_item = lru_cache(_REMEMBERED)(lambda item: self.of(item_texts[item]))
+        self._counts = Counter(word for text in item_texts for word in self.of(text))
         self._limit = max(2, _COMMON * len(item_texts))
 
     @staticmethod
@@ -98,7 +102,7 @@ class _Words:
 
     def shared(self, said: frozenset[str], item: int) -> tuple[str, ...]:
         """What a user's words and an item's have in common, the rarest first."""
-        if not said or item >= len(self._of_items):
+        if not said or item >= self._n_items:
             return ()
-        common = (word for word in said & self._of_items[item] if self._counts[word] <= self._limit)
+        common = (word for word in said & self._of_item(item) if self._counts[word] <= self._limit)
         return tuple(sorted(common, key=lambda word: (self._counts[word], word))[:_N_WORDS])
