@@ -30,7 +30,9 @@ def show_audit(stage: str, artifacts: ArtifactStore, prepare: ArtifactRef, figur
         for name, meaning in _MEANINGS.items()
         if name in figures
     ]
-    texts = [f"**{name}**\n\n{_quoted(row['profile'])}" for name, row in zip(names, sample, strict=True)]
+    texts = [
+        f"**{report.as_text(name)}**\n\n{_quoted(row['profile'])}" for name, row in zip(names, sample, strict=True)
+    ]
     page = "\n\n".join([report.markdown_table(rows), "### A few to read", *texts])
     report.show_markdown(f"{stage}-audit", page, f"How good the profiles of {side}s are, and a few to read")
 
@@ -55,5 +57,5 @@ def _value(value: Any) -> Any:
 
 
 def _quoted(text: str) -> str:
-    """The text as a quotation: what stands in it is no markdown of ours."""
-    return "\n".join(f"> {line}" for line in text.replace("<", "&lt;").splitlines()) or "> "
+    """The text as a quotation."""
+    return "\n".join(f"> {report.as_text(line)}" for line in text.splitlines()) or "> "

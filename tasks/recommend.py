@@ -98,7 +98,9 @@ def titled_lists(artifacts: ArtifactStore, recommend: ArtifactRef, n_users: int 
     """The beginnings of the first lists, as markdown."""
     rows = artifacts.dataset(recommend, "recommendations").head(1000 * n_users).to_pylist()
     users = list(dict.fromkeys(row["user_id"] for row in rows))[:n_users]
-    return report.markdown_table([_shown(row) for row in rows if row["user_id"] in users and row["rank"] <= k])
+    shown = [_shown(row) for row in rows if row["user_id"] in users and row["rank"] <= k]
+    texts = ("user_id", "item_id", "title")
+    return report.markdown_table([row | {name: report.as_text(row[name]) for name in texts} for row in shown])
 
 
 def _show(artifacts: ArtifactStore, result: StageResult, chosen: ModelId, fit_on: str) -> None:

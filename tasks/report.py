@@ -116,6 +116,13 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def as_text(text: object) -> str:
+    """Somebody's text inside markdown: it reads as it is written, and neither HTML nor markdown in it works."""
+    # An entity stands for the character alone, in every kind of markdown.
+    flat = " ".join(str(text).split())
+    return re.sub(r"[^\w\s,;:'\"]|_", lambda found: f"&#{ord(found[0])};", flat)
+
+
 def artifact_name(text: str) -> str:
     """`text` in the letters that Prefect allows in an artifact's key."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

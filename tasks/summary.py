@@ -104,7 +104,9 @@ def _ranker(artifacts: ArtifactStore, done: Done, gates: Gates) -> str:
 
 
 def _incomplete(done: Done) -> str:
-    lacking = [f"- **{result.title}**: {result.unfinished}" for result in _all(done) if result.unfinished]
+    lacking = [
+        f"- **{result.title}**: {report.as_text(result.unfinished)}" for result in _all(done) if result.unfinished
+    ]
     way_out = "The deployment `retry-failed` asks for these alone; the rest is in use."
     return "\n".join([*lacking, "", way_out]) if lacking else ""
 

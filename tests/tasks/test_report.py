@@ -1,0 +1,30 @@
+"""Somebody's text in the pages of the UI."""
+
+import html
+
+import pytest
+from markdown import markdown
+
+from tasks.report import as_text, markdown_table
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[click](javascript:alert(1))",
+        "![x](http://elsewhere/a.png)",
+        "`code` **bold** _it_ ~~no~~ # head",
+        "1. one\n- two",
+        "http://elsewhere/x",
+        "a | b & c &lt; \\| d",
+        "<http://elsewhere>",
+    ],
+)
+def test_a_text_reads_as_it_is_written_and_does_nothing(hostile):
+    shown = markdown(as_text(hostile), extensions=["tables"])
+    assert "<" not in shown.removeprefix("<p>").removesuffix("</p>")
+    assert html.unescape(shown) == f"<p>{' '.join(hostile.split())}</p>"
+    row = markdown_table([{"title": as_text(hostile)}]).splitlines()[2]
+    assert row.count("|") == 2
