@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -18,6 +19,9 @@ EmbedSource = Literal["profile", "title", "raw", "title+profile"]
 
 _SECRET_IN_ADDRESS = re.compile(r"(^|[_-])(key|apikey|token|secret|password|sig|signature|auth)$", re.IGNORECASE)
 
+_KEY = re.compile(r"(?<![A-Za-z0-9])(sk|gsk|xai|hf|pplx)[-_][A-Za-z0-9_-]{16,}")  # as those that sell keys write them
+_NUMBERS = re.compile(r"[\d.]+")
+
 
 class MissingSetting(ValueError):
     """A setting that neither the configuration nor the environment gives: says which, and where to put it."""
@@ -29,16 +33,28 @@ def _address(base_url: str | None) -> str | None:
         return None
     parts = urlsplit(base_url.strip())
     if (
-        parts.username
+        _KEY.search(base_url)
+        or parts.username
         or parts.password
         or any(_SECRET_IN_ADDRESS.search(name.replace("api-key", "key")) for name, _ in parse_qsl(parts.query, True))
     ):
         raise ValueError("the address holds a key or a password: take it out, and put the key into OPENAI_API_KEY")
     host = (parts.hostname or "").lower()
+    if parts.scheme.lower() not in {"http", "https"} or not _is_host(host):
+        raise ValueError('it is no address of a server, such as "http://127.0.0.1:8000/v1"')
     host = f"[{host}]" if ":" in host else host
     usual = {"http": 80, "https": 443}.get(parts.scheme.lower())
     port = f":{parts.port}" if parts.port and parts.port != usual else ""
     return urlunsplit((parts.scheme.lower(), f"{host}{port}", parts.path.rstrip("/"), parts.query, ""))
+
+
+def _is_host(text: str) -> bool:
+    if _NUMBERS.fullmatch(text) or ":" in text:
+        try:
+            return bool(ip_address(text.partition("%")[0]))
+        except ValueError:
+            return False
+    return bool(re.fullmatch(r"[^\s/?#@\\]+", text))
 
 
 def server_identity(base_url: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """How many requests to one endpoint may be in flight, and how soon the next may be sent."""
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +12,7 @@ from rlmrec_core.llm.errors import ServerRefused
 
 _HEADROOM = 0.985  # share of a server's limit that is used: two clocks never agree
 _FIRST_IN_FLIGHT = 8.0
+_LEAST = 1.0  # a minute; a smaller limit is a mistake, which would have every request wait in vain
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -36,14 +38,14 @@ class TokenBucket:
 
     def observe(self, limit: str | None, remaining: str | None, now: float) -> None:
         """Follow the headers of an answer: so many a minute, so many left."""
-        if (allowed := _number(limit)) is None or allowed <= 0:
+        if (allowed := _number(limit)) is None or allowed < _LEAST:
             return
         if self.rate is None:
             self.level, self.filled = 1.0, now
         self._fill(now)
         self.rate = allowed * _HEADROOM / 60 / self.at_once
         if (left := _number(remaining)) is not None:
-            self.level = min(self.level, left / self.at_once)
+            self.level = min(self.level, max(left, 0.0) / self.at_once)
 
     def _fill(self, now: float) -> None:
         rate = self.rate or 0.0
@@ -153,6 +155,7 @@ def seconds_of(text: str | None) -> float | None:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

@@ -37,6 +37,7 @@ from rlmrec_core.llm.request import PATHS, Request
 
 _IDLE_SECONDS = 1.5  # after which a connection is not used again: servers close idle ones, many after 2 s or 5 s
 _CHECK_SECONDS = 10.0  # for the first exchange, which also opens the first connection
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_BYTES = (16 << 20, 1 << 30)  # of an answer in chat, and of embeddings or a file
 _ESCAPE = re.compile(rb"(?<!\\)\\+(?:u00([2-7][0-9A-Fa-f])|/)|%([2-7][0-9A-Fa-f])")
 _ESCAPE_SIGNS = (b"\\u00", b"\\/", b"%")
@@ -152,10 +153,12 @@ class Server:
         try:
             await self._exchange("GET", "/models", None, max(self._timeout, _CHECK_SECONDS))
         except Refused as error:
-            if error.refusal.status in {401, 403} or 300 <= error.refusal.status < 400:
+            if error.refusal.status in {401, 403} | _REDIRECTS:
                 raise self.verdict(error) from None
         except (NotSent, AnswerLost) as error:
-            raise ServerRefused(f"cannot reach {self.where}: {error}") from None
+            silent = isinstance(error, AnswerLost) and error.timed_out
+            reason = "no answer: check the address, and whether it begins with http:// or https://" if silent else error
+            raise ServerRefused(f"cannot reach {self.where}: {reason}") from None
 
     async def send(self, request: Request) -> tuple[bytes, Mapping[str, str]]:
         """Send a request once. Returns the body, without the key if the server echoed it, and the headers.
@@ -255,7 +258,7 @@ class Server:
             return RequestDeclined(f"the server declined: {reason}")
         if status in {401, 403, 404}:
             return ServerRefused(f"{reason}; check OPENAI_API_KEY, the model's name and the address")
-        if 300 <= status < 400:
+        if status in _REDIRECTS:
             elsewhere = self.redact.text(_host(error.headers.get("location", "")))
             return ServerRefused(f"{self.where} sends us on to {elsewhere}: set base_url to the address it means")
         if is_too_long(error.refusal):
@@ -283,9 +286,9 @@ def _address(base_url: str | None) -> tuple[str | None, dict[str, Any]]:
 def _host(location: str) -> str:
     """Where a redirect leads, without the name and password that an address may hold."""
     try:
-        return urlsplit(location).netloc.rpartition("@")[2][:100] or "elsewhere"
+        return urlsplit(location).netloc.rpartition("@")[2][:100] or "another path"
     except ValueError:
-        return "elsewhere"
+        return "an address that is none"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

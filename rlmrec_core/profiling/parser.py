@@ -19,6 +19,7 @@ _SEAM = re.compile(r"}[\s,]*{")
 _THOUGHT_END = "</think>"
 _CHARACTERS = 10  # per word allowed, also in languages that put no spaces between words
 _LONGER = 3  # times as long may the reasoning be
+_MOST_REPAIRED, _MOST_BRACKETS = 50_000, 40  # beyond which a repair takes seconds or more, and would be a guess
 _COPIED = 120  # characters in a row that are a copy of the input, spaces not counted
 _RECITED = 12  # words in a row that nobody shares with the instructions by chance
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -147,13 +148,20 @@ def _only_object(text: str) -> dict[str, Any]:
     found = [] if bare.startswith("[") else _well_formed(bare)
     if len(found) > 1 or (not found and _SEAM.search(bare)):
         raise RejectedAnswer("the answer holds more than one JSON object")
-    try:
-        answer = found[0] if found else repair_json(bare, return_objects=True)
-    except (RecursionError, ValueError):
-        answer = None
+    answer = found[0] if found else _repaired(bare)
     if not isinstance(answer, dict) or not answer:
         raise RejectedAnswer("the answer is not one JSON object")
     return answer
+
+
+def _repaired(text: str) -> Any:
+    """What a text was meant to be in JSON; None where that is hopeless."""
+    if len(text) > _MOST_REPAIRED or text.count("{") + text.count("[") > _MOST_BRACKETS:
+        return None
+    try:
+        return repair_json(text, return_objects=True)
+    except (RecursionError, ValueError):
+        return None
 
 
 def _well_formed(text: str) -> list[Any]:

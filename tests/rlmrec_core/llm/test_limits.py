@@ -34,6 +34,15 @@ def test_a_bucket_without_headers_has_no_bottom_and_one_with_them_paces():
     assert bucket.wait(60.0) == 0.0 and bucket.level <= 1.0  # a minute saves up a second's worth, not a minute's
 
 
+@pytest.mark.parametrize("limit", ["nan", "inf", "1e400", "0", "-3", "0.000001", "many", None])
+def test_a_limit_that_is_none_holds_nobody_up(limit):
+    bucket = TokenBucket()
+    bucket.observe(limit, "0", 0.0)
+    assert bucket.wait(0.0) == 0.0
+    bucket.observe("60", "-1e18", 0.0)
+    assert bucket.wait(0.0) < 2.0
+
+
 def test_concurrency_doubles_halves_once_per_window_and_then_creeps():
     limiter = RateLimiter(32)
     assert limiter.window == 8

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlmrec_core.config import LlmConfig, ProfileConfig
-from rlmrec_core.config.text import MissingSetting, server_identity
+from rlmrec_core.config.text import MissingSetting, environment_address, server_identity
 from rlmrec_core.llm.answers import ChatAnswer, Refusal, Usage
 from rlmrec_core.llm.capabilities import Capabilities
 from rlmrec_core.llm.errors import BrokenAnswer, BudgetReached, NothingUsable, RunStopped, ServerRefused
@@ -362,7 +362,22 @@ def test_one_server_has_one_name(spelling):
     assert server_identity(LlmConfig(base_url=spelling).base_url) == "http://127.0.0.1:8000/v1"
 
 
-@pytest.mark.parametrize("address", ["http://x/v1?key=SECRET", "http://u:SECRET@x/v1", "http://x/v1?api-key=SECRET"])
+@pytest.mark.parametrize(
+    "address",
+    ["256.1.1.1/v1", "http://256.1.1.1/v1", "http://exa mple/v1", "ftp://x/v1", "http://", "x", "//x/v1", "http://[::g]/v1",
+     "http://x:99999/v1"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_with_the_settings(address):
+    with pytest.raises(ValueError, match=r"base_url\n.*(no address of a server|[Pp]ort|IPv6)"):
+        LlmConfig(base_url=address)
+    with pytest.raises(MissingSetting, match="OPENAI_BASE_URL: "):
+        environment_address({"OPENAI_BASE_URL": address})
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://x/v1?key=SECRET", "http://u:SECRET@x/v1", "http://x/v1?api-key=SECRET", "http://x/sk-SECRETSECRETSECRET/v1"],
+)  # fmt: skip
 def test_a_key_in_an_address_is_refused_and_not_shown(address):
     with pytest.raises(ValueError, match="OPENAI_API_KEY") as told:
         LlmConfig(base_url=address)
@@ -405,6 +420,11 @@ def test_the_key_is_in_no_file_whatever_the_server_echoes(run, form, status, cap
     files = b"".join(file.read_bytes() for file in run.ledger.parent.rglob("*") if file.is_file())
     everything = files + str(result.rows).encode() + json.dumps(result.report).encode() + caplog.text.encode()
     assert not [one for one in encodings(KEY)[:4] if one.encode() in everything]
+
+
+def test_a_status_in_the_three_hundreds_that_leads_nowhere_fails_its_row(run):
+    with FakeLLM(lambda n, body: Fault(status=304, body="") if "About 1" in json.dumps(body) else None) as server:
+        assert run(server).status == ["ok", "failed", "ok"]
 
 
 def test_a_redirect_is_not_followed_with_the_key(run):

@@ -64,6 +64,15 @@ def test_what_is_written_as_json_is_read_back(summarization, reasoning):
         assert found == Profile(" ".join(summarization.split()), " ".join(reasoning.split()))
 
 
+@pytest.mark.parametrize(
+    "hopeless", ["{" * 20_000, '{"a": [' * 3_000, "x" * 15_000_000, '{"summarization": ' + "x" * 60_000]
+)
+def test_what_would_take_seconds_to_repair_is_refused_at_once(hopeless, monkeypatch):
+    monkeypatch.delattr("rlmrec_core.profiling.parser.repair_json")
+    with pytest.raises(RejectedAnswer, match="not one JSON object"):
+        parse_profile(hopeless, max_words=100)
+
+
 @given(st.text())
 def test_no_text_breaks_the_parser(text):
     with suppress(RejectedAnswer):
