@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from flows.services import absolute, settle
-from flows.terminal import StoreOption, plain
+from flows.terminal import Console, StoreOption, plain
 from rlmrec_core.config.export import ExportConfig
 from storage import ArtifactStore, StoreConfig
 
 if TYPE_CHECKING:
     from tasks.results import ListedItem, Results
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(soft_wrap=True)
 
 NameOption = Annotated[str | None, typer.Option(help="Name of the data set; default: the only one in the store")]
 LengthOption = Annotated[int, typer.Option("--k", min=1, max=1000, help="Length of the list")]

@@ -5,17 +5,16 @@ from difflib import get_close_matches
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.tree import Tree
 
-from flows.terminal import StoreOption, plain
+from flows.terminal import Console, StoreOption, plain
 from storage import ArtifactRef, ArtifactStore, Manifest, StoreConfig, StoreError, leftovers, sweep
 from tasks.datasets import latest_keys, names
 from tasks.promotion import datasets_of, in_use
 
 app = typer.Typer(help="Look at the artifacts, check them, and remove old ones.", no_args_is_help=True)
-console = Console(highlight=False)
+console = Console()
 
 
 @app.command("list")
@@ -66,7 +65,7 @@ def show(key: str, store: StoreOption = "artifacts") -> None:
     ref = _find(artifacts, key)
     manifest = artifacts.manifest(ref)
     console.print(f"{ref.stage} {ref.key}\n{artifacts.address(ref)}", markup=False, soft_wrap=True)
-    console.print_json(data={"config": manifest.content.config, "run": manifest.run.model_dump()})
+    console.print_json(data={"config": manifest.content.config, "run": manifest.run.model_dump()}, ensure_ascii=True)
     files = Table("file", "rows", "bytes", "columns")
     for name, entry in manifest.content.files.items():
         columns = ", ".join(f"{column}: {kind}" for column, kind in (entry.columns or {}).items())

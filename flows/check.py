@@ -21,7 +21,7 @@ def check_data(config: PipelineConfig, console: Console, *, as_json: bool = Fals
     counts = {row["name"]: int(row["value"]) for row in checked.report.to_pylist()}
     if as_json:
         told = {"usable": checked.usable, "error": checked.error, "faults": faults, "counts": counts}
-        console.print_json(json.dumps(told | {"warnings": checked.warnings}))
+        console.print_json(json.dumps(told | {"warnings": checked.warnings}), ensure_ascii=True)
         return checked.usable
     if faults:
         table = Table()

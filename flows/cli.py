@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -22,7 +21,7 @@ from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
 from flows.services import absolute, settle
-from flows.terminal import StoreOption
+from flows.terminal import Console, StoreOption
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
 from storage import ArtifactStore, StoreConfig
 
@@ -44,7 +43,7 @@ app = typer.Typer(
 app.add_typer(artifacts_app, name="artifacts")
 for _command in (download, recommend, similar, export, serve, in_use.promote, in_use.rollback, in_use.history):
     app.command()(_command)
-console = Console(highlight=False, soft_wrap=True)
+console = Console(soft_wrap=True)
 
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)]
 DatasetOption = Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")]

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import pooch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from flows.terminal import Console
 from rlmrec_core.data import DataError
 from rlmrec_core.data.download import fetch
 from rlmrec_core.data.releases import RELEASES
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(soft_wrap=True)
 
 
 def download(

@@ -3,15 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from flows.terminal import StoreOption
+from flows.terminal import Console, StoreOption
 from storage import ArtifactStore, StoreConfig
 from tasks import promotion
 from tasks.datasets import chosen
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(soft_wrap=True)
 
 NameArgument = Annotated[str | None, typer.Argument(help="Data set; default: the only one, the sample aside")]
 

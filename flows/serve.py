@@ -14,10 +14,10 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Respo
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
-from rich.console import Console
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.services import LOOPBACK
+from flows.terminal import Console
 from rlmrec_core.config import SettingsError
 from storage import ArtifactStore, StoreConfig
 from tasks.results import ListedItem, Results, UnknownId
@@ -29,7 +29,7 @@ TOKEN = "RLMREC_SERVE_TOKEN"
 _LONGEST_BODY = 1 << 20
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(soft_wrap=True)
 
 Id = Annotated[str, Path(min_length=1, max_length=512, description="As in your data")]
 Length = Annotated[int, Query(ge=1, le=1000, description="Length of the list")]
