@@ -73,12 +73,12 @@ class _Material:
         self.profiles = self._profiles()
 
     def page(self, n_users: int) -> str:
-        """The page with at most so many users."""
+        """The page with at most so many users, and items in proportion."""
         results = self.results
         title = f"{results.name}: {results.model.label}"
         users = _spread(len(results.user_ids), n_users)
         lists = self._lists(users)
-        items = self._met(users, lists)
+        items = self._met(users, lists, _ITEMS * n_users // _USERS)
         metrics = mean_over_seeds(self.artifacts.table(self.evaluate, "metrics"))
         place = {item: number for number, item in enumerate(items)}
         user_place = {user: number for number, user in enumerate(users)}
@@ -110,12 +110,12 @@ class _Material:
             found[results.user(row["user_id"])].append((results.item(row["item_id"]), row["score"], sentence))
         return found
 
-    def _met(self, users: Sequence[int], lists: Mapping[int, Sequence[_Place]]) -> list[int]:
-        """The items that these users have or get, and the most popular; those come first."""
+    def _met(self, users: Sequence[int], lists: Mapping[int, Sequence[_Place]], n_items: int) -> list[int]:
+        """The items that these users have or get, and as many of the most popular as fit; those come first."""
         had = (item for user in users for item in self._history(user)[:_HISTORY])
         met = dict.fromkeys([*had, *(item for listed in lists.values() for item, _, _ in listed)])
         popular = np.argsort(-self.popularity, kind="stable").tolist()
-        chosen = set(list(dict.fromkeys([*met, *popular]))[: max(_ITEMS, len(met))])
+        chosen = set(list(dict.fromkeys([*met, *popular]))[: max(n_items, len(met))])
         return [item for item in popular if item in chosen]
 
     def _history(self, user: int) -> list[int]:

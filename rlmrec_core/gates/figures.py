@@ -120,8 +120,8 @@ def list_digests(recommendations: pa.Table) -> npt.NDArray[np.uint64]:
 
 
 def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    codes: npt.NDArray[np.int64] = column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    return codes
+    """A number for each text; equal texts have equal ones in all chunks, which may be too long to be made one."""
+    return np.concatenate([chunk.indices.to_numpy().astype(np.int64) for chunk in column.dictionary_encode().chunks])
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -20,6 +20,9 @@ _CHUNK_SCORES = 1 << 20
 _CHUNK_USERS = 32
 """Users ranked at once at least, however many items: each chunk reads all the items' vectors."""
 
+_TABLE_ROWS = 1 << 20
+"""Rows of lists in one piece: the texts of a piece must stay under 2 GiB."""
+
 _BLOCK = 16
 """Items of which the best stands for all when candidates are looked for."""
 
@@ -61,16 +64,22 @@ def as_table(
 
     user_ids, item_ids, titles: by number.
     """
-    user, place = np.nonzero(ranking.items != PADDING)
-    item = ranking.items[user, place]
-    columns = [
-        user_ids.take(user),
-        pa.array(place + 1, pa.int32()),
-        item_ids.take(item),
-        titles.take(item),
-        pa.array(ranking.scores[user, place]),
-    ]
-    return pa.table(columns, schema=RECOMMENDATIONS)
+    every_user, every_place = np.nonzero(ranking.items != PADDING)
+
+    def part(rows: slice) -> pa.Table:
+        user, place = every_user[rows], every_place[rows]
+        item = ranking.items[user, place]
+        columns = [
+            user_ids.take(user),
+            pa.array(place + 1, pa.int32()),
+            item_ids.take(item),
+            titles.take(item),
+            pa.array(ranking.scores[user, place]),
+        ]
+        return pa.table(columns, schema=RECOMMENDATIONS)
+
+    starts = range(0, max(len(every_user), 1), _TABLE_ROWS)
+    return pa.concat_tables([part(slice(start, start + _TABLE_ROWS)) for start in starts])
 
 
 class Ranker:

@@ -1,6 +1,5 @@
 """Figures from tables, by hand."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -79,4 +78,5 @@ def test_lists_are_counted_as_by_comparing_them(given_lists):
     same = by_name(of_lists(lists(*given_lists), len(given_lists)))["users with the most frequent list"]
     texts = ["".join(one) for one in given_lists]
     assert same == pytest.approx(max(map(texts.count, texts)) / len(texts))
-    assert np.isfinite(same)
+    pieces = pa.concat_tables([lists(*given_lists).slice(row, 2) for row in range(0, sum(map(len, given_lists)), 2)])
+    assert by_name(of_lists(pieces, len(given_lists)))["users with the most frequent list"] == same

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +47,19 @@ def test_equals_sorting_one_user_at_a_time(checkerboard, exclude, k, seed, chunk
     expected = (users @ items.T)[np.nonzero(found)[0], ranked[found]]
     np.testing.assert_allclose(scores[found], expected, rtol=1e-4, atol=1e-5)
     assert np.isneginf(scores[~found]).all()
+
+
+def test_lists_as_a_table_are_the_same_in_pieces(monkeypatch):
+    ranking = ranker.Ranking(np.array([[1, 0], [2, PADDING], [0, 2]], np.int32), np.ones((3, 2), np.float32))
+    ids = [pa.chunked_array([texts]) for texts in (["u", "v", "w"], ["a", "b", "c"], ["A", None, "C"])]
+    whole = ranker.as_table(ranking, *ids)
+    assert [tuple(row.values())[:4] for row in whole.to_pylist()] == [
+        ("u", 1, "b", None), ("u", 2, "a", "A"), ("v", 1, "c", "C"), ("w", 1, "a", "A"), ("w", 2, "c", "C"),
+    ]  # fmt: skip
+    monkeypatch.setattr(ranker, "_TABLE_ROWS", 2)
+    pieces = ranker.as_table(ranking, *ids)
+    assert pieces.equals(whole) and pieces["title"].num_chunks == 3
+    assert not len(ranker.as_table(ranking._replace(items=np.full((3, 2), PADDING, np.int32)), *ids))
 
 
 def test_vectors_of_another_split_are_refused(hand_split):
