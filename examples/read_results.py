@@ -19,6 +19,8 @@ class Results:
     def __init__(self, store: Path) -> None:
         self.store = store
         self.run = json.loads((store / "last-run.json").read_text(encoding="utf-8"))
+        if not self.run["recommendations"]:
+            raise SystemExit(f"the last run wrote no lists: {self.run['message']}")
         self.keys = {stage["stage"]: stage["key"] for stage in self.run["stages"]}
 
     def table(self, stage: str, name: str, key: str | None = None) -> pd.DataFrame:

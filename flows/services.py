@@ -71,6 +71,8 @@ class Home:
                 "DO_NOT_TRACK": "1",
                 "PREFECT_SERVER_UI_V2_ENABLED": "false",
                 "PREFECT_WORKER_QUERY_SECONDS": "1",
+                # After fifteen seconds, as Prefect has it, a run of a busy machine would be an alarm.
+                "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
                 # What the library warns of goes to the run's page, and to `rlmrec run`.
                 "PREFECT_LOGGING_EXTRA_LOGGERS": "rlmrec_core",
                 "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from flows import services
+from flows.runs import reached
 from flows.services import Home, ServiceError, announce, announced, free_port, guarded, server
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,18 @@ def test_a_running_server_is_joined_if_it_is_meant_to_last(home, monkeypatch):
     assert announced(home) is None
     with server(home, lambda _: True, said.append) as third:
         assert third.process
+
+
+def test_a_run_for_another_store_uses_the_server_that_is_up_and_says_which(home, monkeypatch):
+    api, said = "http://127.0.0.1:4200/api", []
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("flows.runs.announced", lambda found: None if found is home else api)
+    with reached(home, said.append) as running:
+        assert (running.api, running.server) == (api, None)
+    monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere:1/api")
+    with reached(home, said.append) as running:
+        assert running.api == "http://elsewhere:1/api"
+    assert "http://127.0.0.1:4200" in said[0] and "http://elsewhere:1" in said[1]
 
 
 def test_state_lies_beside_a_local_store(tmp_path, monkeypatch):
