@@ -36,8 +36,10 @@ def recommend(
     """Show the list of a user, or of somebody new who has a few items."""
     if (user is None) == (not item):
         raise typer.BadParameter("say --user ID for a list of a known user, or --item ID for one of somebody new")
+    if new and user is None:
+        raise typer.BadParameter("--new goes with --user ID")
     results = _open(store, name)
-    if user is not None and new:
+    if new and user is not None:
         found = results.new_for(ArtifactStore.open(StoreConfig(url=store)), user, k)
         _show(results, f"new items for user {user}", found, json_)
     elif user is not None:

@@ -161,6 +161,9 @@ def _point(link: Path, target: str) -> None:
 
 
 def _remove_old(folder: Path) -> None:
-    made = sorted(path for path in folder.iterdir() if _MADE.fullmatch(path.name) and not path.is_symlink())
-    for old in made[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    """Remove all exports before those that are kept, and what one that was killed then left behind."""
+    made = sorted(path.name for path in folder.iterdir() if _MADE.fullmatch(path.name))
+    for path in folder.iterdir():
+        name = path.name.removeprefix(".")
+        if _MADE.fullmatch(name) and name < made[-_KEPT:][0]:
+            shutil.rmtree(path, ignore_errors=True)

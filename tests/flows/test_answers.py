@@ -50,6 +50,7 @@ def test_somebody_new_and_items_alike(store):
     [
         (["recommend"], "say --user ID"),
         (["recommend", "--user", "1", "--item", "2"], "say --user ID"),
+        (["recommend", "--item", "1", "--new"], "--new goes with --user ID"),
         (["recommend", "--user", "nobody"], "no user 'nobody'"),
         (["similar", "--item", "nothing"], "no item 'nothing'"),
         (["similar", "--item", "1", "--name", "elsewhere"], "no recommendations for the data set 'elsewhere'"),

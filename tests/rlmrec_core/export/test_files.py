@@ -79,8 +79,11 @@ def test_the_index_of_faiss_finds_what_the_vectors_say(tmp_path):
 
 
 def test_a_second_export_replaces_and_the_one_before_stays(tmp_path):
+    killed, under_way = (tmp_path / f".{year}0102T030405.000006Z" for year in (2020, 2999))
+    killed.mkdir()
+    under_way.mkdir()
     made = [write_files(tables(seed), tmp_path, ("npy",)) for seed in range(3)]
-    assert [path.exists() for path in made] == [False, True, True]
+    assert [path.exists() for path in [*made, killed, under_way]] == [False, True, True, False, True]
     assert (tmp_path / "current").resolve() == made[2]
     assert np.array_equal(np.load(tmp_path / "current" / "items.npy"), tables(2).vectors.items)
 
