@@ -44,6 +44,15 @@ def ids(chunk: Chunk, column: str) -> pa.Array:
     return _with_ids(chunk, column, trimmed)
 
 
+def refuse_repeated(chunk: Chunk, column: str, ids: pa.Array, seen: set[str]) -> None:
+    """Make the rows unusable whose id occurred before; `seen` grows by the ids of the others."""
+    first = []
+    for item_id in ids.to_pylist():
+        first.append(item_id is None or item_id not in seen)
+        seen.add(item_id)
+    chunk.refuse(column, ~np.array(first, bool), "item {} occurs twice", "keep one row per item")
+
+
 def trimmed_ids(array: pa.Array) -> pa.Array:
     """The texts without what cannot be seen around them: white space, zeros, byte order marks, joiners of no width."""
     if _is_plain(array):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 _UNTRUE = re.compile(r"\b(NaN|-?Infinity)\b")
 _AS_WRITTEN = TableFormat()
+
+
+Rows = TypeVar("Rows", pa.Array, pa.RecordBatch)
 
 
 @dataclass
@@ -71,6 +74,10 @@ class Chunk:
             raise next(faults).error(str(self.file))
         self.faults.add(str(self.file), faults)
 
+    def usable_of(self, rows: Rows) -> Rows:
+        """Those of the rows, of a column or a batch, that have no fault so far."""
+        return rows if self.usable.all() else rows.filter(pa.array(self.usable))
+
     def error(self, column: str, position: int, problem: str, way_out: str) -> DataError:
         """The error about the cell at `position` (0-based) of this chunk."""
         return self._fault(column, position, problem, way_out).error(str(self.file))
@@ -106,11 +113,11 @@ def read_chunks(
             raise DataError.at("the file holds no rows", "write at least one row, or leave the file out", file=file)
 
 
-def read_headless_chunks(file: Path, names: Sequence[str]) -> Iterator[Chunk]:
+def read_headless_chunks(file: Path, names: Sequence[str], faults: MalformedLines | None = None) -> Iterator[Chunk]:
     """A file whose columns have no header and are set apart by `::`, as MovieLens once was: in UTF-8, or in Latin-1."""
     encoding = "utf-8" if holds_utf8(file) else "latin-1"
     form = TableFormat(delimiter="::", quote="", column_names=tuple(names), encoding=encoding)
-    return read_chunks([file], names, form)
+    return read_chunks([file], names, form, faults)
 
 
 def parquet_columns(file: Path) -> list[str]:

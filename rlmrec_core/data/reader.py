@@ -1,22 +1,21 @@
-"""The contract of all readers, and the set of known items that some of them check against."""
+"""The contract of all readers."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rlmrec_core.config.data import IngestConfig
-from rlmrec_core.data import cells
-from rlmrec_core.data.chunks import Chunk
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.files import explained
 from rlmrec_core.data.malformed import MalformedLines
 
 Side = Literal["item", "user"]
+UNKNOWN_ITEM = "interactions with an item that the items table lacks"
+"""What such interactions, which are kept without text, are counted as."""
 
 
 class Reader(ABC):
@@ -79,29 +78,3 @@ class Reader(ABC):
         if not known:
             raise DataError.at("no such file", f"reader {self.config.reader!r} needs it; check ingest.path", file=path)
         return path
-
-
-class Catalogue:
-    """The item ids of an items table: none twice, none elsewhere that is not among them.
-
-    Raises DataError on building if an id occurs twice.
-    """
-
-    def __init__(self, chunks: Iterable[Chunk], column: str) -> None:
-        self._known: set[str] = set()
-        for chunk in chunks:
-            self._add(chunk, column)
-
-    def require(self, chunk: Chunk, column: str, item_ids: pa.Array) -> None:
-        """Raise DataError at the first of `item_ids`, cells of `column`, that is not a known item."""
-        unknown = set(pc.unique(item_ids).to_pylist()) - self._known
-        if unknown:
-            position = pc.index(pc.is_in(item_ids, pa.array(sorted(unknown))), True).as_py()
-            problem = f"item {item_ids[position].as_py()!r} is not in the items table"
-            raise chunk.error(column, position, problem, "add the item there, or drop the row")
-
-    def _add(self, chunk: Chunk, column: str) -> None:
-        for position, item_id in enumerate(cells.ids(chunk, column).to_pylist()):
-            if item_id in self._known:
-                raise chunk.error(column, position, f"item {item_id!r} occurs twice", "keep one row per item")
-            self._known.add(item_id)

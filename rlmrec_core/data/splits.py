@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from rlmrec_core.data import cells
 from rlmrec_core.data.chunks import Chunk, parquet_columns, read_chunks
-from rlmrec_core.data.reader import Catalogue, Reader, Side
+from rlmrec_core.data.reader import Reader, Side
 from rlmrec_core.data.times import TimeColumn
 from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, PARTS
 
@@ -40,7 +40,9 @@ class SplitsReader(Reader):
         file = self._items_file()
         if file is None:
             return
-        Catalogue(read_chunks([file], ["item"]), "item")
+        seen: set[str] = set()
+        for chunk in read_chunks([file], ["item"]):  # before the first row goes out
+            cells.refuse_repeated(chunk, "item", cells.ids(chunk, "item"), seen)
         present = _present(file, ("title", "description"))
         for chunk in read_chunks([file], ["item", *present]):
             texts = [cells.texts(chunk, name if name in present else None) for name in ("title", "description")]

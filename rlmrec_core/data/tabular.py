@@ -14,12 +14,11 @@ from rlmrec_core.data.chunks import SUFFIXES, Chunk, read_chunks
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.files import find_files, format_of, holds_utf8
 from rlmrec_core.data.malformed import MalformedLines
-from rlmrec_core.data.reader import Reader
+from rlmrec_core.data.reader import UNKNOWN_ITEM, Reader
 from rlmrec_core.data.times import TimeColumn
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 
 _UNKNOWN_ITEMS = "items with an interaction that the items table lacks"
-_UNKNOWN = "interactions with an item that the items table lacks"
 
 
 class TabularReader(Reader):
@@ -74,8 +73,7 @@ class TabularReader(Reader):
         self.malformed.start(str(file))
         for chunk in read_chunks([file], named, self.config.format_of_items, self.malformed):
             ids = cells.ids(chunk, key)
-            first = np.array([_is_new(item_id, seen) for item_id in ids.to_pylist()], bool)
-            chunk.refuse(key, ~first, "item {} occurs twice", "keep one row per item")
+            cells.refuse_repeated(chunk, key, ids, seen)
             arrays = [
                 ids,
                 cells.texts(chunk, columns.title),
@@ -145,7 +143,7 @@ class TabularReader(Reader):
         if not len(unknown):
             return
         outside = pc.is_in(item_ids, value_set=unknown).to_numpy(zero_copy_only=False) & chunk.usable
-        self.counts[_UNKNOWN] += int(outside.sum())
+        self.counts[UNKNOWN_ITEM] += int(outside.sum())
         if self.config.require_items:
             chunk.refuse(column, outside, "item {} is not in the items table", "add the item there, or drop the row")
 
@@ -170,7 +168,7 @@ class TabularReader(Reader):
             there = pc.value_counts(rows["item_id"])
             for item, n in zip(there.field(0).to_pylist(), there.field(1).to_pylist(), strict=True):
                 seen.add(item)
-                self.counts[_UNKNOWN] += n * (item not in known)
+                self.counts[UNKNOWN_ITEM] += n * (item not in known)
         return rows.cast(INTERACTIONS).combine_chunks().to_batches()[0] if len(rows) else _none(INTERACTIONS)
 
     def _note(self, counts: Mapping[str, int]) -> None:
@@ -199,7 +197,7 @@ class TabularReader(Reader):
                 unheard.start(str(file))
                 for chunk in read_chunks([file], [key], self.config.format_of_items, unheard):
                     ids = cells.ids(chunk, key)
-                    known.update(ids.filter(pa.array(chunk.usable)).to_pylist())
+                    known.update(chunk.usable_of(ids).to_pylist())
         except DataError:
             if not self.malformed.patient:
                 raise
@@ -227,14 +225,6 @@ class TabularReader(Reader):
             problem = f"several files could be meant: {names}"
             raise DataError.at(problem, f"name one in ingest.{table}_file", file=self.folder)
         return files
-
-
-def _is_new(item_id: str | None, seen: set[str]) -> bool:
-    if item_id in seen:
-        return False
-    if item_id:
-        seen.add(item_id)
-    return True
 
 
 def _usable(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from rlmrec_core.config import IngestConfig
-from rlmrec_core.data import DataError, ingest, open_reader
+from rlmrec_core.data import DataError, check, ingest, open_reader
 from tests.rlmrec_core.data.worlds import drain
 
 FILES = {
@@ -80,16 +80,38 @@ def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
     [
         ({"ratings": None}, r"ratings.csv: no such file"),
         ({"links": None}, r"links.csv: no such file"),
-        ({"ratings": "userId,movieId,rating,timestamp\n1,99,4,0\n"}, r"row 1, column 'movieId': item '99' is not in"),
-        (
-            {"movies": FILES["movies.csv"] + "10,Again,x\n"},
-            r"movies.csv, row 3, column 'movieId': item '10' occurs twice",
-        ),
+        ({"movies": "movieId,name\n10,A\n"}, r"movies.csv, column 'title': the column is missing"),
     ],
 )
 def test_bad_folders(tmp_path: Path, changed: dict[str, str | None], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(folder(tmp_path, **changed))
+
+
+def test_all_that_is_wrong_with_a_copy_is_told_and_the_rest_read(tmp_path: Path) -> None:
+    rows = {
+        "ratings": "3,99,4,0\n,10,4,0\n4,10,good,0\n5.0, 10 ,3,0\n",
+        "movies": "10,Again,x\n,None,x\n",
+        "tags": ",10,lost,5\n",
+        "overviews": ",of nothing,\n",
+    }
+    changed = {name: FILES[f"{name}.csv"] + more for name, more in rows.items()}
+    config = IngestConfig(reader="movielens", path=str(folder(tmp_path, **changed)), max_malformed_share=0.5)
+    checked = check(config)
+    told = {(Path(fault["file"]).stem, fault["row"], fault["problem"]) for fault in checked.faults.to_pylist()}
+    assert told == {
+        ("ratings", 5, "the id is missing"),
+        ("ratings", 6, "'good' is not a number"),
+        ("movies", 3, "item '10' occurs twice"),
+        ("movies", 4, "the id is missing"),
+        ("tags", 4, "the id is missing"),
+        ("overviews", 2, "the id is missing"),
+    }
+    report = {row["name"]: row["value"] for row in checked.report.to_pylist()}
+    assert report["interactions with an item that the items table lacks"] == 1
+    assert report["interactions"] == 5 and report["items"] == 2 and checked.usable
+    assert drain(ingest(config).tables)["interactions"]["user_id"].to_pylist()[-1] == "5"
+    assert check(config.model_copy(update={"strict": True})).error
 
 
 def test_the_real_files(shared_data: Path) -> None:
@@ -126,9 +148,8 @@ def test_the_release_of_one_million(tmp_path: Path) -> None:
     [
         ("1::2::4::1\n1::2::4\n", r"ratings.dat, row 2: 3 columns where there should be 4: '1.*2.*4'"),
         ("1::2::4::1\n1::1::good::1\n", r"ratings.dat, row 2, column 'rating': 'good' is not a number"),
-        ("1::3::4::1\n", r"ratings.dat, row 1, column 'movieId': item '3' is not in the items table"),
     ],
 )
 def test_bad_rows_of_one_million(tmp_path: Path, ratings: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        drain(ingest(IngestConfig(reader="movielens", path=str(one_million(tmp_path, ratings)))).tables)
+        drain(ingest(IngestConfig(reader="movielens", path=str(one_million(tmp_path, ratings)), strict=True)).tables)
