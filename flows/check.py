@@ -17,17 +17,19 @@ def check_data(config: PipelineConfig, console: Console, *, as_json: bool = Fals
     """Read all raw data and show every fault in one table; whether a run would take the data as it is."""
     checked = check(config.ingest, min_rating=config.prepare.min_rating)
     folder = f"{config.ingest.path}/"
-    faults = [_shown(fault, folder) for fault in checked.faults.to_pylist()]
+    faults, repairs = (
+        [_shown(fault, folder) for fault in table.to_pylist()] for table in (checked.faults, checked.repairs)
+    )
     counts = {row["name"]: int(row["value"]) for row in checked.report.to_pylist()}
     if as_json:
-        told = {"usable": checked.usable, "error": checked.error, "faults": faults, "counts": counts}
-        console.print_json(json.dumps(told | {"warnings": checked.warnings}), ensure_ascii=True)
+        told = {"usable": checked.usable, "error": checked.error, "faults": faults, "repairs": repairs}
+        console.print_json(json.dumps(told | {"counts": counts, "warnings": checked.warnings}), ensure_ascii=True)
         return checked.usable
-    if faults:
+    if faults or repairs:
         table = Table()
         for name in _COLUMNS:
             table.add_column(name, overflow="fold")
-        for fault in faults:
+        for fault in [*faults, *repairs]:
             table.add_row(*(plain(fault[name]) for name in _COLUMNS))
         console.print(table)
     for name, count in counts.items():
@@ -54,5 +56,5 @@ def _verdict(error: str | None, n_faults: int) -> str:
     if error:
         return f"error: {error}"
     if n_faults:
-        return f"a run takes this data and skips or repairs these {n_faults} faults; ingest.strict refuses them"
+        return f"a run takes this data and skips these {n_faults} faults; ingest.strict refuses them"
     return "nothing is wrong with this data"

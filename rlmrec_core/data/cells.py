@@ -34,10 +34,16 @@ def ids(chunk: Chunk, column: str) -> pa.Array:
     if column in chunk.odd:
         chunk.refuse(column, chunk.odd[column], "{} is not an id", "write an integer or a string")
     trimmed = trimmed_ids(array)
+    bare = trimmed
     if blanks := pc.sum(pc.not_equal(trimmed, array)).as_py():
         chunk.counts[f"ids with blanks around them in {column!r}"] += blanks
+        around = pc.fill_null(pc.not_equal(trimmed, array), False)
+        chunk.repair(column, around, "has blanks around it, which are left out", "nothing need be done")
     trimmed, n = whole_ids(trimmed)
-    chunk.counts[UNIFIED.format(column)] += n
+    if n:
+        chunk.counts[UNIFIED.format(column)] += n
+        whole = pc.fill_null(pc.not_equal(trimmed, bare), False)
+        chunk.repair(column, whole, "is read as a whole number", "store ids as text or integers")
     if pc.any(pc.match_substring(trimmed, "e+", ignore_case=True)).as_py():
         rounded = pc.match_substring_regex(trimmed, r"^\d(\.\d+)?[Ee]\+\d+$")
         chunk.refuse(column, rounded, "{} has lost digits of the id", "format the column as text in the spreadsheet")

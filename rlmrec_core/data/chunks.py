@@ -74,6 +74,13 @@ class Chunk:
             raise next(faults).error(str(self.file))
         self.faults.add(str(self.file), faults)
 
+    def repair(self, column: str, where: pa.Array | npt.NDArray[np.bool_], what: str, way_out: str) -> None:
+        """Where all faults are collected, record some cells that are odd, as `what` says, and read all the same."""
+        if self.faults is not None and self.faults.patient:
+            found = np.flatnonzero(np.asarray(where) & self.usable).tolist()
+            faults = (self._fault(column, position, f"{{}} {what}", way_out) for position in found)
+            self.faults.repaired(str(self.file), what, faults)
+
     def usable_of(self, rows: Rows) -> Rows:
         """Those of the rows, of a column or a batch, that have no fault so far."""
         return rows if self.usable.all() else rows.filter(pa.array(self.usable))

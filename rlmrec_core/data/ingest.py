@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.sample import SampleReader
 from rlmrec_core.data.splits import SplitsReader
 from rlmrec_core.data.tabular import TabularReader
-from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, STATISTICS, Tables
+from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, MALFORMED, STATISTICS, Tables
 
 READERS: dict[ReaderName, type[Reader]] = {
     "sample": SampleReader,
@@ -71,13 +71,15 @@ class Checked:
     """What a reading of raw data met.
 
     faults: of every file, with row, column and way out (MALFORMED). report: as `Ingested.report`. error: the line with
-    which ingest would stop; None where it would not.
+    which ingest would stop; None where it would not. repairs: the first cells of each kind that are odd and read all
+    the same (MALFORMED).
     """
 
     faults: pa.Table
     report: pa.Table
     warnings: list[str]
     error: str | None
+    repairs: pa.Table = field(default_factory=MALFORMED.empty_table)
 
     @property
     def usable(self) -> bool:
@@ -111,7 +113,8 @@ def check(config: IngestConfig, *, sampled: int = 1000, min_rating: float | None
     doubt = few_liked(n_below, rows["interactions"], min_rating or 0.0)
     warnings = [*reader.warnings, *faults.warnings, *([doubt] if doubt else [])]
     refusal = faults.refusal
-    return Checked(faults.table(), _report(rows, reader), warnings, str(refusal) if refusal else None)
+    ended = str(refusal) if refusal else None
+    return Checked(faults.table(), _report(rows, reader), warnings, ended, faults.repairs())
 
 
 def _report(rows: Counter[str], reader: Reader) -> pa.Table:

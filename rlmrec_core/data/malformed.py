@@ -1,7 +1,8 @@
 """Rows and lines that cannot be used: counted, sampled into the report, and too many of them an error."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import pyarrow as pa
 
@@ -9,6 +10,7 @@ from rlmrec_core.data.errors import DataError, printable
 from rlmrec_core.tables import MALFORMED
 
 SAMPLED = 20
+REPAIRED_SHOWN = 3
 _EXCERPT = 200
 _REPAIR = "repair the file"
 _UNQUOTE = 'close it, or read the file without quoting (ingest.quote = "")'
@@ -57,6 +59,7 @@ class MalformedLines:
         self._sampled: dict[str, list[Fault]] = {}
         self._counts: dict[str, int] = {}
         self._doubtful: dict[str, tuple[int, int]] = {}
+        self._repaired: dict[str, list[Fault]] = {}
         self.patient = patient
         self.refusal: DataError | None = None
 
@@ -64,6 +67,7 @@ class MalformedLines:
         """Forget what an earlier reading of the file met."""
         self._sampled[file], self._counts[file] = [], 0
         self._doubtful.pop(file, None)
+        self._repaired.pop(file, None)
 
     def add(self, file: str, faults: Iterable[Fault]) -> None:
         """Record faults of a file, in the order of its lines. Raises DataError beyond the limit."""
@@ -77,6 +81,12 @@ class MalformedLines:
                     more += f"; the first, line {self._sampled[file][0].line:,}: {self._sampled[file][0].problem}"
                 way_out = f"repair the file, or allow more than {self._limit:,} (ingest.max_malformed)"
                 self._refuse(replace(fault, way_out=way_out).error(file, more))
+
+    def repaired(self, file: str, kind: str, faults: Iterable[Fault]) -> None:
+        """Record cells that are read all the same, of each kind the first few; `kind` ends their problems."""
+        known = self._repaired.setdefault(file, [])
+        n = sum(one.problem.endswith(kind) for one in known)
+        known += islice(faults, REPAIRED_SHOWN - n)
 
     def doubt(self, file: str, lines: Sequence[int]) -> None:
         """Record lines within quotes that look like rows. Raises DataError where strict."""
@@ -144,13 +154,21 @@ class MalformedLines:
 
     def table(self) -> pa.Table:
         """The first faults of each file (MALFORMED)."""
-        rows = [
-            {"file": file, "text": printable(excerpt(fault.text))}
-            | {name: getattr(fault, name) for name in ("line", "row", "column", "problem", "way_out")}
-            for file, faults in self._sampled.items()
-            for fault in faults
-        ]
-        return pa.Table.from_pylist(rows, schema=MALFORMED)
+        return _table(self._sampled)
+
+    def repairs(self) -> pa.Table:
+        """What was given to `repaired` (MALFORMED)."""
+        return _table(self._repaired)
+
+
+def _table(of_files: Mapping[str, Iterable[Fault]]) -> pa.Table:
+    rows = [
+        {"file": file, "text": printable(excerpt(fault.text))}
+        | {name: getattr(fault, name) for name in ("line", "row", "column", "problem", "way_out")}
+        for file, faults in of_files.items()
+        for fault in faults
+    ]
+    return pa.Table.from_pylist(rows, schema=MALFORMED)
 
 
 def excerpt(text: bytes | str) -> str:

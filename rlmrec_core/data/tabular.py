@@ -144,7 +144,9 @@ class TabularReader(Reader):
             return
         outside = pc.is_in(item_ids, value_set=unknown).to_numpy(zero_copy_only=False) & chunk.usable
         self.counts[UNKNOWN_ITEM] += int(outside.sum())
-        if self.config.require_items:
+        if not self.config.require_items:
+            chunk.repair(column, outside, "is not in the items table: kept without text", "add the item there")
+        else:
             chunk.refuse(column, outside, "item {} is not in the items table", "add the item there, or drop the row")
 
     def _separated(self, batch: pa.RecordBatch, known: set[str] | None, seen: set[str]) -> pa.RecordBatch:

@@ -223,6 +223,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     told = [(fault["row"], fault["column"], fault["text"]) for fault in checked.faults.to_pylist()]
     assert sorted(told) == sorted([(26, None, "c6,1"), (21, "customer", ""), (25, "quantity", "many"), (24, "when", "soon"), (3, "article", "1")])  # fmt: skip  # noqa: E501
     assert all(fault["way_out"] for fault in checked.faults.to_pylist())
+    repaired = [(fault["row"], fault["column"], fault["text"]) for fault in checked.repairs.to_pylist()]
+    assert repaired == [(22, "customer", " c2 "), (23, "sku", "9"), (2, "article", " 2")]
     counts = {row["name"]: row["value"] for row in checked.report.to_pylist()}
     assert counts["interactions"] == 22 and counts["items"] == 2
     assert counts["interactions with an item that the items table lacks"] == 1
