@@ -19,6 +19,7 @@ from rlmrec_core.profiling.sources import Source, source_hash, source_parts
 
 _CORRECTION = 64  # tokens of what is said about a rejected answer
 _SHORTEST_QUOTE = 16
+_LONGEST_TOKEN = 128  # characters; what is cut off anyway need not be counted, be it megabytes
 
 Answer = TypeVar("Answer")
 Extractor = Callable[[Source], ProfileRow]
@@ -119,7 +120,8 @@ class ProfileWriter:
     def _quote(self, question: ChatRequest, answer: ChatAnswer) -> str:
         """As much of a rejected answer as a second question may quote within the limits of answer and prompt."""
         room = self.config.max_prompt_tokens - self.prompts.counter.count_messages([*question.messages]) - _CORRECTION
-        return self.prompts.counter.cut(answer.text, max(min(room, question.max_output_tokens), _SHORTEST_QUOTE))
+        limit = max(min(room, question.max_output_tokens), _SHORTEST_QUOTE)
+        return self.prompts.counter.cut(answer.text[: limit * _LONGEST_TOKEN], limit)
 
     def _asked(
         self, row: ProfileRow, question: ChatRequest, unusable: Literal["rejected", "failed"]
