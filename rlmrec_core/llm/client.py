@@ -27,6 +27,7 @@ from rlmrec_core.llm.errors import (
     RequestFailed,
     RunStopped,
     asked_wait,
+    cut_off,
     is_busy,
     is_throttled,
     is_transient,
@@ -87,6 +88,9 @@ async def open_client(
                 )
                 try:
                     yield client
+                except BaseException as error:
+                    cut_off(error)
+                    raise
                 finally:
                     await client.close()
         finally:
@@ -157,7 +161,7 @@ class LlmClient:
             return None
         for call_id in self.ledger.unsettled(request.key):
             cost = self.budget.cost(request, Usage.read(body), self.server.capabilities.thoughts)
-            self.ledger.settled(call_id, cost)
+            self.ledger.settle_later(call_id, cost)
         try:
             return read(body)
         except BrokenAnswer as error:
@@ -284,7 +288,7 @@ class LlmClient:
         self.limiter.observe(headers)
         self.limiter.went_well()
         self.stats.latency(time.monotonic() - sent_at)
-        self._settle(call_id, request, body, spelt.thoughts)
+        await self._settle(call_id, request, body, spelt.thoughts)
         return body
 
     def _without_answer(self, call_id: int, sent: bool, error: BaseException) -> None:
@@ -295,7 +299,7 @@ class LlmClient:
         self.stats.counts["possibly billed"] += lost
         self.ledger.unanswered(call_id, kind_of(error) if isinstance(error, FAULTS) else "cancelled", lost=lost)
 
-    def _settle(self, call_id: int, request: Request, body: bytes, thoughts: int) -> None:
+    async def _settle(self, call_id: int, request: Request, body: bytes, thoughts: int) -> None:
         cost = self.budget.cost(request, Usage.read(body), thoughts)
         self.stats.counts["usage estimated"] += cost.estimated
         if request.max_output_tokens and not cost.estimated:
@@ -306,7 +310,7 @@ class LlmClient:
         reserved_usd = self.budget.reserved_usd(request, thoughts)
         if cost.usd and reserved_usd:
             self._lie = max(self._lie, cost.usd / reserved_usd)
-        self.ledger.settled(call_id, cost)
+        await self.ledger.settled(call_id, cost)
 
     def _fault(self, error: BaseException) -> None:
         self.stats.faults[kind_of(error)] += 1

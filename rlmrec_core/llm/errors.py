@@ -82,6 +82,16 @@ class NotSent(Exception):
         self.closed = closed
 
 
+def cut_off(error: BaseException) -> None:
+    """Take from an error those that it came of: they hold requests with the key, and whoever keeps it keeps them.
+
+    Prefect writes the errors that end a run into its storage, with all that hangs on them.
+    """
+    error.__cause__ = error.__context__ = None
+    for inner in getattr(error, "exceptions", ()):
+        cut_off(inner)
+
+
 class AnswerLost(Exception):
     """The request went out and no whole answer came back: it may have been billed."""
 

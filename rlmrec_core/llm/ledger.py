@@ -170,8 +170,12 @@ class Ledger:
         """Note that a call did not go out."""
         self.writes.post(lambda db: end_call(db, call_id, "released", None))
 
-    def settled(self, call_id: int, cost: Cost) -> None:
-        """Put what an answer cost in the place of what was set aside for it, before whatever is reserved next."""
+    async def settled(self, call_id: int, cost: Cost) -> None:
+        """Put what an answer cost in the place of what was set aside for it."""
+        await self.writes.submit(lambda db: settle(db, call_id, cost))
+
+    def settle_later(self, call_id: int, cost: Cost) -> None:
+        """As `settled`, without waiting."""
         self.writes.post(lambda db: settle(db, call_id, cost))
 
     def unsettled(self, key: str) -> list[int]:

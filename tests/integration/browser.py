@@ -80,11 +80,15 @@ class Person:
         self.wait(lambda driver: _filled(_visible(driver, xpath), value), f"{label!r} to fill with {value!r}")
 
     def submit(self, name: str) -> None:
-        """Submit the form, again if the server was too busy, until the page of the deployment shows the run `name`."""
-        link, refusal = f"//a[normalize-space()='{name}']", "//*[contains(text(), 'Something went wrong')]"
+        """Submit the form, again if the server was too busy, and open the run `name` from the deployment's page.
+
+        Once it has begun, its name begins with that of the data set.
+        """
+        link, refusal = f"//a[contains(normalize-space(), '{name}')]", "//*[contains(text(), 'Something went wrong')]"
         for _ in range(5):
             self.click("Submit")
             if self.find(f"{link} | {refusal}").tag_name == "a":
+                self.wait(lambda driver: _clicked(_visible(driver, link)), f"{name!r} to click")
                 return
             self.wait(lambda driver: _closed(driver, refusal), "the refusal closed")
         raise AssertionError(f"the server refused the run {name!r} five times")

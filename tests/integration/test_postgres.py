@@ -42,7 +42,7 @@ def database(tmp_path) -> Iterator[str]:
     data.mkdir()
     if AS_POSTGRES:
         shutil.chown(data, "postgres", "postgres")
-        for parent in (tmp_path, *tmp_path.parents[:2]):
+        for parent in (tmp_path, *tmp_path.parents[:3]):
             parent.chmod(0o755)
     subprocess.run(
         [*AS_POSTGRES, PROGRAMS / "initdb", "-A", "trust", "-U", "prefect", "-D", data], check=True, capture_output=True

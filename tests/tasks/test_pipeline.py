@@ -75,6 +75,7 @@ def copy_templates(folder: Path) -> Path:
 
 def digests(store: Path) -> dict[str, str]:
     """sha256 of every file of every artifact but its manifest, which tells time and machine."""
-    folders = [manifest.parent for manifest in store.glob("[!.]*/*/manifest.json")]
+    # The report is no stage's: the full pipeline adds it in the end.
+    folders = [file.parent for file in store.glob("[!.]*/*/manifest.json") if file.parts[-3] != "report"]
     files = [path for folder in folders for path in folder.iterdir() if path.name != "manifest.json"]
     return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -17,7 +17,7 @@ from rlmrec_core.export.postgres import write_postgres  # noqa: E402
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("postgres")
-    for parent in (folder, *folder.parents[:2]):
+    for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)  # the server runs as another user where the tests run as root
     server = pgserver.get_server(folder / "data")
     yield server.get_uri()

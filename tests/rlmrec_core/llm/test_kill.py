@@ -77,7 +77,7 @@ def is_usable(body):
 
 
 def test_two_processes_at_once_pay_for_every_prompt_once(tmp_path):
-    with FakeLLM(latency=0.02) as server:
+    with FakeLLM(latency=0.2) as server:
         both = [start(server, tmp_path / "ledger.sqlite", name=name) for name in ("one", "other")]
         reports = [finish(*run) for run in both]
     assert [report["status"] for report in reports] == [{"ok": ITEMS}] * 2
