@@ -16,7 +16,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from flows import in_use
-from flows.answers import export, recommend, serve, similar
+from flows.answers import export, recommend, report, serve, similar
 from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(artifacts_app, name="artifacts")
-for _command in (download, recommend, similar, export, serve, in_use.promote, in_use.rollback, in_use.history):
+for _command in (download, recommend, similar, export, report, serve, in_use.promote, in_use.rollback, in_use.history):
     app.command()(_command)
 console = Console(soft_wrap=True)
 

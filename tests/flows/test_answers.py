@@ -1,6 +1,7 @@
 """Answers in the terminal, from a run made by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,11 @@ def test_a_wrong_place_is_one_line(store, places, complaint):
     assert code == 2
     assert complaint in output
     assert "pa55" not in output
+
+
+def test_the_report_is_made_and_its_place_is_told(store):
+    code, output = invoke("report", "--no-open", "--store", store.url)
+    assert code == 0, output
+    page = Path(output.strip())
+    assert page.name == "report.html"
+    assert Results.open(ArtifactStore.open(store)).user_ids[0] in page.read_text(encoding="utf-8")
