@@ -45,8 +45,8 @@ def rlmrec(
 
     def work(settings: PipelineConfig, gates: Gates) -> None:
         run_stages(settings, store, force, gates=gates)
-        publish(store, config, gates)
         show_page(store, config.data_name, gates.done["recommend"][0].ref)
+        publish(store, config, gates)  # last: what is put to use is whole
 
     ended = gated(config, store, work)
     if ended.is_completed():
