@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
 T = TypeVar("T")
 Outcome = tuple["asyncio.Future[Any] | None", Any, "BaseException | None"]
 Operation = Callable[[sqlite3.Connection], Any]
 
 _log = logging.getLogger(__name__)
 _MOST_PER_COMMIT = 512
+_PATIENCE = 60  # seconds until a file that others keep locked is an error
 
 
 class GroupCommit:
@@ -120,11 +123,26 @@ def _resolve(outcomes: list[tuple[Any, Any, BaseException | None]]) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that commits by itself. Write-ahead logging, durable at every commit."""
-    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
+    """A connection that commits by itself. Write-ahead logging, durable at every commit.
+
+    Raises sqlite3.OperationalError if other processes keep a new file locked for a minute.
+    """
+    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    _log_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+# SQLite gives up at once, whatever the timeout, where two processes that start together both turn the log on.
+@retry(
+    retry=retry_if_exception(_is_busy), wait=wait_random(0.01, 0.1), stop=stop_after_delay(_PATIENCE), reraise=True
+)
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 @contextmanager

@@ -4,10 +4,16 @@ import json
 import multiprocessing
 import random
 import signal
+import sqlite3
+import threading
 import time
 from collections import Counter
+from contextlib import closing
+
+import pytest
 
 from rlmrec_core.llm.answers import ChatAnswer
+from rlmrec_core.llm.ledger import open_ledger
 from rlmrec_core.profiling.parser import RejectedAnswer, parse_profile
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.__main__ import at_random
@@ -20,10 +26,10 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.rlmrec_core.llm.killed"])
 
 
-def start(server, ledger, n=ITEMS, mode="online", name="report"):
+def start(server, ledger, n=ITEMS, mode="online", name="report", **how):
     """A run in a process of its own, and the file of its report."""
     report = ledger.with_name(name)
-    process = FORKS.Process(target=killed.main, args=(server.url, ledger, n, mode, report))
+    process = FORKS.Process(target=killed.main, args=(server.url, ledger, n, mode, report), kwargs=how)
     process.start()
     return process, report
 
@@ -68,6 +74,18 @@ def validated(ledger):
     return [key for (key,) in rows(ledger, "SELECT key FROM requests WHERE state = 'validated'")]
 
 
+@pytest.mark.parametrize("taken", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_ledger_that_another_process_is_just_making_is_waited_for(tmp_path, taken):
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute(taken)
+        done = threading.Timer(0.3, other.execute, ["COMMIT"])
+        done.start()
+        with open_ledger(path) as ledger:
+            assert ledger.account("any")["calls"] == {}
+        done.join()
+
+
 def is_usable(body):
     answer = ChatAnswer.read(body)
     try:
@@ -77,8 +95,10 @@ def is_usable(body):
 
 
 def test_two_processes_at_once_pay_for_every_prompt_once(tmp_path):
-    with FakeLLM(latency=0.2) as server:
-        both = [start(server, tmp_path / "ledger.sqlite", name=name) for name in ("one", "other")]
+    """They begin at both ends: in the same order, one that is ahead may send everything and the other only wait."""
+    ledger, together = tmp_path / "ledger.sqlite", FORKS.Barrier(2)
+    with FakeLLM(latency=0.1) as server:
+        both = [start(server, ledger, name=f"report{step}", step=step, together=together) for step in (1, -1)]
         reports = [finish(*run) for run in both]
     assert [report["status"] for report in reports] == [{"ok": ITEMS}] * 2
     assert len(server.billed) == ITEMS and set(server.billed.values()) == {1}
