@@ -138,9 +138,7 @@ def _is_busy(error: BaseException) -> bool:
 
 
 # SQLite gives up at once, whatever the timeout, where two processes that start together both turn the log on.
-@retry(
-    retry=retry_if_exception(_is_busy), wait=wait_random(0.01, 0.1), stop=stop_after_delay(_PATIENCE), reraise=True
-)
+@retry(retry=retry_if_exception(_is_busy), wait=wait_random(0.01, 0.1), stop=stop_after_delay(_PATIENCE), reraise=True)
 def _log_ahead(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
 
