@@ -67,7 +67,7 @@ def similar(
 def export(
     to: Annotated[list[str], typer.Argument(help="A folder, or postgresql://user@host/database; several if you like")],
     format_: Annotated[
-        list[str] | None, typer.Option("--format", help="parquet, csv, jsonl, npy or faiss; may be repeated")
+        list[str] | None, typer.Option("--format", help="parquet, csv, jsonl, npy, faiss or trec; may be repeated")
     ] = None,
     schema: Annotated[str, typer.Option(help="Schema of the tables in Postgres")] = "rlmrec",
     store: StoreOption = "artifacts",

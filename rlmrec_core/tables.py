@@ -143,6 +143,19 @@ METRICS = pa.schema(
         pa.field("gain_high", pa.float64()),
     ]
 )
+GROUP_METRICS = pa.schema(
+    [
+        *(METRICS.field(name) for name in ("backbone", "variant", "seed", "settings", "label", "part")),
+        # user_activity or item_popularity; a group, and the train interactions of its users or items.
+        pa.field("by", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("at_least", pa.int64(), nullable=False),
+        pa.field("at_most", pa.int64(), nullable=False),
+        # Users over whom it is the mean.
+        pa.field("users", pa.int64(), nullable=False),
+        *(METRICS.field(name) for name in ("metric", "k", "value", "low", "high")),
+    ]
+)
 COLD_METRICS = pa.schema(
     [
         # What was held out of the training: items, ranked among themselves, or users, folded in from half their items.
@@ -169,6 +182,9 @@ SIGNIFICANCE = pa.schema(
         pa.field("gain", pa.float64()),
         pa.field("p", pa.float64()),
         pa.field("p_holm", pa.float64()),
+        # Of Wilcoxon's signed-rank test over users.
+        pa.field("p_wilcoxon", pa.float64()),
+        pa.field("p_wilcoxon_holm", pa.float64()),
     ]
 )
 RECOMMENDATIONS = pa.schema(
@@ -206,6 +222,15 @@ def embeddings_schema(size: int) -> pa.Schema:
     return pa.schema(
         [pa.field("id", pa.int32(), nullable=False), pa.field("vector", pa.list_(pa.float32(), size), nullable=False)]
     )
+
+
+def user_metrics_schema(columns: Sequence[str]) -> pa.Schema:
+    """Schema of a table of metrics by user: which model, which part, which user, and a column such as recall@20 for
+    each of `columns`, null where a user has no value.
+    """
+    model = [METRICS.field(name) for name in ("backbone", "variant", "seed", "settings", "part")]
+    of_user = [pa.field(name, pa.int32(), nullable=False) for name in ("user", "n_train", "n_held_out")]
+    return pa.schema([*model, *of_user, *(pa.field(name, pa.float64()) for name in columns)])
 
 
 def vectors_table(vectors: npt.NDArray[np.float32], ids: Sequence[int] | None = None) -> pa.Table:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from prefect import State, task
 
 from rlmrec_core import ranking
@@ -13,11 +14,11 @@ from rlmrec_core.model_id import ModelId, base_of, labels
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.cold_start import measure_cold
-from tasks.metrics import comparison, mean_over_seeds, shown_part
+from tasks.metrics import by_group, comparison, mean_over_seeds, shown_part
 from tasks.models import embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 7
+VERSION = 8
 
 
 @task(name="evaluate", **UNCACHED)
@@ -39,28 +40,37 @@ def evaluate(
         cold = measure_cold(artifacts, prepare, embed_of(artifacts, models), split, vectors, semantic, config.ks)
         out.table("cold_start", cold)
         settings = {name: run.flat() for name, (_, run) in named.items()}
-        measured = ranking.evaluate(split, vectors, config, labels=labels(settings), prepare=prepare.key)
-        out.table("metrics", measured)
+        measured = ranking.measure(
+            split, vectors, config, semantic=semantic, labels=labels(settings), prepare=prepare.key
+        )
+        out.table("metrics", measured.metrics)
+        out.table("user_metrics", _with_ids(artifacts, prepare, measured.by_user))
+        out.table("group_metrics", measured.groups)
         bases = {(name.backbone, name.variant, name.settings): base_of(name, settings) for name in settings}
-        out.table("significance", ranking.significance(measured, bases=bases))
+        out.table("significance", ranking.significance(measured.metrics, bases=bases, by_user=measured.by_user))
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
     part = shown_part(metrics)
     report.show_table("metrics", comparison(metrics, part), f"Accuracy on the {part} part, one row for each model")
     tested = [_tested(row) for row in artifacts.table(result.ref, "significance").to_pylist()]
-    report.show_table("significance", tested, "Test metrics over seeds, and paired t-tests against Base")
+    report.show_table("significance", tested, "Test metrics over seeds, and tests against Base")
+    groups = artifacts.table(result.ref, "group_metrics")
+    report.show_table("groups", by_group(groups, part), f"Metrics of groups on the {part} part, mean over seeds")
     if rows := artifacts.table(result.ref, "cold_start").to_pylist():
         shown = [row | {"recall": round(row["recall"], 4)} for row in rows]
         report.show_table("cold-start", shown, "Recall for items and users that were held out of the training")
     return as_state(result)
 
 
+_TESTED = ("mean", "std", "gain", "p_holm", "p_wilcoxon_holm")
+
+
 def _tested(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of SIGNIFICANCE as people read it."""
     is_base = row["base"] == row["settings"]
     untested = "is Base" if is_base else "one seed: no test" if row["n_seeds"] < 2 else "no test"
-    digits = {name: None if row[name] is None else round(row[name], 4) for name in ("mean", "std", "gain", "p_holm")}
+    digits = {name: None if row[name] is None else round(row[name], 4) for name in _TESTED}
     return {
         "model": row["label"],
         "metric": f"{row['metric']}@{row['k']}",
@@ -68,8 +78,15 @@ def _tested(row: Mapping[str, Any]) -> dict[str, Any]:
         "mean": digits["mean"],
         "deviation": "one seed" if digits["std"] is None else digits["std"],
         "gain over Base": "" if digits["gain"] is None or is_base else f"{row['gain']:+.1%}",
-        "p (Holm)": untested if digits["p_holm"] is None else digits["p_holm"],
+        "p over seeds (t, Holm)": untested if digits["p_holm"] is None else digits["p_holm"],
+        "p over users (Wilcoxon, Holm)": "" if digits["p_wilcoxon_holm"] is None else digits["p_wilcoxon_holm"],
     }
+
+
+def _with_ids(artifacts: ArtifactStore, prepare: ArtifactRef, by_user: pa.Table) -> pa.Table:
+    """The values of users with the ids of the data in place of numbers."""
+    ids = artifacts.table(prepare, "user_index")["user_id"].take(by_user["user"])
+    return by_user.set_column(by_user.schema.get_field_index("user"), "user_id", ids)
 
 
 def _named(artifacts: ArtifactStore, models: Sequence[ArtifactRef]) -> dict[ModelId, tuple[ArtifactRef, RunSettings]]:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import task
 
 from rlmrec_core.config.export import ExportConfig
 from rlmrec_core.export import ExportError, ExportTables, write_files
-from storage import ArtifactStore, StoreConfig
+from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.results import Results
 from tasks.stage import UNCACHED
@@ -28,6 +30,7 @@ def export(config: ExportConfig, store: StoreConfig, name: str | None = None) ->
         results.item_ids,
         results.titles,
         results.vectors,
+        _held_out(artifacts, results) if "trec" in config.formats else None,
     )
     made: dict[str, str] = {}
     if config.folder:
@@ -42,3 +45,13 @@ def export(config: ExportConfig, store: StoreConfig, name: str | None = None) ->
     rows_shown = [{"place": place, "holds": held} for place, held in made.items()]
     report.show_table("export", rows_shown, f"Lists and vectors of {results.name}, {tables.model}")
     return made
+
+
+def _held_out(artifacts: ArtifactStore, results: Results) -> pa.Table | None:
+    """user_id and item_id of the test part; None where lists leave it out, and so cannot be held against it."""
+    if results.config.left_out != "train":
+        return None
+    prepare = ArtifactRef("prepare", artifacts.manifest(results.lists).content.inputs["prepare"], artifacts.url)
+    test = artifacts.table(prepare, "split", ["user", "item", "part"]).filter(pc.field("part") == "test")
+    ids = {"user_id": pa.array(results.user_ids), "item_id": pa.array(results.item_ids)}
+    return pa.table({name: of.take(test[name.removesuffix("_id")]) for name, of in ids.items()})

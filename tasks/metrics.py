@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking import BASELINES
@@ -27,6 +28,19 @@ def comparison(metrics: Iterable[dict[str, Any]], part: str) -> list[dict[str, A
         if metric["part"] == part:
             row = rows.setdefault((metric["label"], metric["settings"]), {"model": metric["label"]})
             row[f"{metric['metric']}@{metric['k']}"] = round(metric["value"], 4)
+    return list(rows.values())
+
+
+def by_group(groups: pa.Table, part: str) -> list[dict[str, Any]]:
+    """One row for each group and model of GROUP_METRICS, a column for each metric, the seeds averaged."""
+    names = ("by", "group", "at_least", "at_most", "label", "settings")
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    own = groups.filter(pc.field("part") == part)
+    for row in own.group_by([*names, "metric", "k"], use_threads=False).aggregate([("value", "mean")]).to_pylist():
+        train = f"{row['at_least']:,} to {row['at_most']:,}"
+        shown = {"by": row["by"], "group": row["group"], "train interactions": train, "model": row["label"]}
+        of_model = rows.setdefault(tuple(row[name] for name in names), shown)
+        of_model[f"{row['metric']}@{row['k']}"] = round(row["value_mean"], 4)
     return list(rows.values())
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from rlmrec_core.config.section import Section
 
-FileFormat = Literal["parquet", "csv", "jsonl", "npy", "faiss"]
+FileFormat = Literal["parquet", "csv", "jsonl", "npy", "faiss", "trec"]
 
 
 class ExportConfig(Section):
@@ -16,7 +16,8 @@ class ExportConfig(Section):
     formats: tuple[FileFormat, ...] = Field(
         ("parquet", "csv"),
         min_length=1,
-        description="Forms of the files: lists as parquet, csv or jsonl; vectors as parquet, npy or an index of faiss",
+        description="Forms of the files: lists as parquet, csv, jsonl or a run of trec_eval; vectors as parquet, npy "
+        "or an index of faiss",
     )
     postgres: str | None = Field(
         None,

@@ -7,7 +7,20 @@ from pydantic import Field, field_validator
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import FittedOn
 
-MetricName = Literal["recall", "ndcg", "coverage", "novelty", "capped_recall"]
+MetricName = Literal[
+    "recall",
+    "ndcg",
+    "coverage",
+    "novelty",
+    "capped_recall",
+    "precision",
+    "hit_rate",
+    "mrr",
+    "map",
+    "average_popularity",
+    "diversity",
+    "gini",
+]
 
 
 class EvaluateConfig(Section):
@@ -19,8 +32,14 @@ class EvaluateConfig(Section):
     metrics: tuple[MetricName, ...] = Field(
         ("recall", "ndcg", "coverage", "novelty"),
         min_length=1,
-        description="What is measured; capped_recall divides by min(k, held-out items), as CLLM4Rec's paper does",
+        description="What is measured; capped_recall divides by min(k, held-out items), as CLLM4Rec's paper does; "
+        "diversity needs semantic vectors",
     )
+    intervals: Literal["normal", "bootstrap"] = Field(
+        "normal", description="95 % intervals over users: by the normal approximation, or by drawing users anew"
+    )
+    bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="How often the bootstrap draws the users")
+    bootstrap_seed: int = Field(2023, ge=0, description="Seed of the bootstrap")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
     threads: int = Field(1, ge=1, le=64, description="CPU threads")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -138,12 +139,38 @@ def _faiss(tables: ExportTables, folder: Path) -> dict[str, int]:
     return {"items.faiss": len(tables.item_ids)} | _ids(tables, folder, ("item",))
 
 
+def _trec(tables: ExportTables, folder: Path) -> dict[str, int]:
+    """A run and, where the lists may hold the test part, its judgements, as trec_eval reads them.
+
+    What separates fields there, blanks, is written as in an address: %20, and so % as %25.
+    """
+    tag = _field(tables.model.replace(" ", "-"))
+    rows = {"run.trec": len(tables.lists)}
+    with (folder / "run.trec").open("w", encoding="utf-8") as file:
+        for batch in tables.lists.to_batches(max_chunksize=10_000):
+            columns = (batch[name].to_pylist() for name in ("user_id", "item_id", "rank", "score"))
+            for user, item, rank, score in zip(*columns, strict=True):
+                file.write(f"{_field(user)} Q0 {_field(item)} {rank} {score!r} {tag}\n")
+    if tables.held_out is not None:
+        rows["qrels.trec"] = len(tables.held_out)
+        with (folder / "qrels.trec").open("w", encoding="utf-8") as file:
+            for batch in tables.held_out.to_batches(max_chunksize=10_000):
+                for user, item in zip(batch["user_id"].to_pylist(), batch["item_id"].to_pylist(), strict=True):
+                    file.write(f"{_field(user)} 0 {_field(item)} 1\n")
+    return rows
+
+
+def _field(text: str) -> str:
+    return re.sub(r"[\s%]", lambda found: quote(found.group()), text)
+
+
 _WRITERS: dict[FileFormat, Callable[[ExportTables, Path], dict[str, int]]] = {
     "parquet": _parquet,
     "csv": _csv,
     "jsonl": _jsonl,
     "npy": _npy,
     "faiss": _faiss,
+    "trec": _trec,
 }
 
 

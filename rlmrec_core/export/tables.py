@@ -19,7 +19,8 @@ class ExportTables:
 
     data: name of the data set; model: which one the lists and vectors are of; written: when its lists were, ISO 8601;
     lists: schema RECOMMENDATIONS; user_ids, item_ids: the original ids in the order of the vectors' rows; titles: of
-    the items, None where there is none; vectors: a score is the dot product of a user's and an item's.
+    the items, None where there is none; vectors: a score is the dot product of a user's and an item's; held_out:
+    user_id and item_id of the test part, where lists may hold it.
     """
 
     data: str
@@ -30,6 +31,7 @@ class ExportTables:
     item_ids: Sequence[str]
     titles: Sequence[str | None]
     vectors: Vectors
+    held_out: pa.Table | None = None
 
     @property
     def users(self) -> pa.Table:

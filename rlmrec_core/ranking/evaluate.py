@@ -1,18 +1,21 @@
 """All-rank evaluation of trained models, with the baselines beside them: popularity, and the text alone."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from rlmrec_core import tables
-from rlmrec_core.config.ranking import EvaluateConfig, MetricName
+from rlmrec_core.config.ranking import EvaluateConfig
 from rlmrec_core.model_id import ModelId
-from rlmrec_core.ranking.intervals import of_coverage, of_mean
-from rlmrec_core.ranking.metrics import Float64Array, capped_recall, find_hits, ndcg, novelty, recall
+from rlmrec_core.ranking.by_user import Columns, Ranked, by_user
+from rlmrec_core.ranking.groups import Groups, grouped, item_groups, user_groups
+from rlmrec_core.ranking.intervals import of_coverage, of_means
+from rlmrec_core.ranking.metrics import Float64Array, Hits, gini, novelty
 from rlmrec_core.ranking.top_k import top_k
-from rlmrec_core.split import Edges, Int32Array, Split
+from rlmrec_core.split import Edges, Split
 from rlmrec_core.threads import cpu_threads
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors, unit_rows
 
@@ -34,6 +37,18 @@ def semantic_only(semantic: SemanticEmbeddings) -> Vectors:
     return Vectors(unit_rows(semantic.users), unit_rows(semantic.items))
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of every model.
+
+    metrics: METRICS; by_user: schema of `tables.user_metrics_schema`; groups: GROUP_METRICS.
+    """
+
+    metrics: pa.Table
+    by_user: pa.Table
+    groups: pa.Table
+
+
 def evaluate(
     split: Split,
     models: Mapping[ModelId, Vectors],
@@ -42,62 +57,120 @@ def evaluate(
     labels: Mapping[ModelId, str] | None = None,
     prepare: str = "",
 ) -> pa.Table:
+    """The metrics of `measure` alone, a table of schema METRICS."""
+    return measure(split, models, config, labels=labels, prepare=prepare).metrics
+
+
+def measure(
+    split: Split,
+    models: Mapping[ModelId, Vectors],
+    config: EvaluateConfig,
+    *,
+    semantic: SemanticEmbeddings | None = None,
+    labels: Mapping[ModelId, str] | None = None,
+    prepare: str = "",
+) -> Evaluation:
     """The metrics asked for of every model and of popularity, on validation and test (RLMRec, 4.1.2).
 
     Every item is ranked, train items left out, for both parts alike. Users without a held-out item in a part are left
-    out of it. labels: names for people, where several models share backbone and variant; prepare: the key of the data.
-    Returns a table of schema METRICS. Raises ValueError if vectors do not fit the split.
+    out of it; a part without any has no rows. semantic: what diversity is measured with, which has no rows without;
+    labels: names for people, where several models share backbone and variant; prepare: the key of the data.
+    Raises ValueError if vectors do not fit the split.
     """
-    rows: list[tuple[Any, ...]] = []
-    popular: _ByUser = {}
+    groups = Groups(user_groups(split), item_groups(split))
+    unit = None if semantic is None else unit_rows(semantic.items)
+    popular: dict[str, Columns] = {}
+    found: dict[ModelId, _Found] = {}
     with cpu_threads(config.threads):
         # Popularity first, for the gains of the others over it; its rows stand last.
         for model, vectors in {POPULARITY: popularity(split), **models}.items():
-            ranked = top_k(split, *vectors, max(config.ks), "train", device=config.device).items
+            ranking = top_k(split, *vectors, max(config.ks), "train", device=config.device)
+            ranked = Ranked(ranking.items, split.train_popularity(), unit)
             label = (labels or {}).get(model, model.label)
+            own = found[model] = _Found()
             for part, held_out in (("validation", split.validation), ("test", split.test)):
-                measures = _measures(split, ranked, held_out, config, popular.setdefault(part, {}))
-                rows += [(prepare, *model, label, part, *measured) for measured in measures]
-    own = [row for row in rows if row[1 : 1 + len(POPULARITY)] == POPULARITY]
-    rows = rows[len(own) :] + own
-    columns = zip(*rows, strict=True) if rows else ([] for _ in tables.METRICS)
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, tables.METRICS, strict=True)],
-        schema=tables.METRICS,
+                own.add((*model, label, part), _Part(split, ranked, held_out, config), groups, popular, prepare)
+    ordered = [*(rows for model, rows in found.items() if model != POPULARITY), found[POPULARITY]]
+    columns = next((batch.schema for own in ordered for batch in own.by_user), tables.user_metrics_schema(()))
+    return Evaluation(
+        _table([row for own in ordered for row in own.metrics], tables.METRICS),
+        pa.Table.from_batches([batch for own in ordered for batch in own.by_user], columns),
+        _table([row for own in ordered for row in own.groups], tables.GROUP_METRICS),
     )
 
 
-_ByUser = dict[str, dict[tuple[str, int], Float64Array]]
-"""Popularity's value for each user, by part, metric and k."""
+@dataclass(frozen=True)
+class _Part:
+    """One model's lists, and what of a part they are held against."""
+
+    split: Split
+    ranked: Ranked
+    held_out: Edges
+    config: EvaluateConfig
 
 
-def _measures(
-    split: Split,
-    ranked: Int32Array,
-    held_out: Edges,
-    config: EvaluateConfig,
-    popular: dict[tuple[str, int], Float64Array],
-) -> Iterator[tuple[Any, ...]]:
-    """Metric, k, value, its interval, and the gain over popularity with its own; fills `popular` if that is empty."""
-    hits = find_hits(ranked, held_out, split.n_items)
-    if not len(hits.users):
-        return
-    lists = ranked[hits.users]
-    by_user: dict[MetricName, Callable[[int], Float64Array]] = {
-        "recall": lambda k: recall(hits, k),
-        "ndcg": lambda k: ndcg(hits, k),
-        "capped_recall": lambda k: capped_recall(hits, k),
-    }
-    for k in config.ks:
-        for name in config.metrics:
-            if name in by_user:
-                values = by_user[name](k)
-                gain = values - popular.setdefault((name, k), values)
-                yield name, k, *of_mean(values), *of_mean(gain)
+@dataclass(frozen=True)
+class _Found:
+    """The rows of one model."""
+
+    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    by_user: list[pa.RecordBatch] = field(default_factory=list)
+    groups: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(self, name: tuple[Any, ...], of: _Part, groups: Groups, popular: dict[str, Columns], prepare: str) -> None:
+        """Measure a part. name: of the rows, the part last; popular: popularity's columns by part, noted if missing."""
+        hits = of.ranked.against(of.held_out)
+        if not len(hits.users):
+            return
+        config = of.config
+        columns = by_user(of.ranked, hits, config.metrics, config.ks)
+        baseline = popular.setdefault(name[-1], columns)
+        self.metrics.extend((prepare, *name, *row) for row in _measures(of, hits, columns, baseline))
+        self.by_user.append(_batch(name, of.split, hits, columns))
+        for by, group, own in grouped(of.ranked, of.held_out, columns, groups):
+            head = *name, by, group.name, group.at_least, group.at_most
+            means = zip(own, of_means(_stacked(own), config), strict=True)
+            n_users = len(next(iter(own.values())))
+            self.groups.extend((*head, n_users, *measure, *mean) for measure, mean in means if mean)
+
+
+def _measures(of: _Part, hits: Hits, columns: Columns, popular: Columns) -> Iterator[tuple[Any, ...]]:
+    """Metric, k, value, its interval, and the gain over popularity with its own."""
+    gains = _stacked({name: values - popular[name] for name, values in columns.items()})
+    found = of_means(np.concatenate([_stacked(columns), gains], axis=1), of.config)
+    means = dict(zip(columns, zip(found[: len(columns)], found[len(columns) :], strict=True), strict=True))
+    lists, split = of.ranked.items[hits.users], of.split
+    for k in of.config.ks:
+        for name in of.config.metrics:
+            if (name, k) in means:
+                mean, gain = means[name, k]
+                if mean:
+                    yield name, k, *mean, *(gain or _UNTOLD[:3])
             elif name == "coverage":
                 yield name, k, *of_coverage(lists, k, split.n_items), *_UNTOLD[:3]
-            else:
-                yield name, k, novelty(lists, k, split.train_popularity(), split.n_users), *_UNTOLD
+            elif name == "gini":
+                yield name, k, gini(lists, k, split.n_items), *_UNTOLD
+            elif name == "novelty":
+                yield name, k, novelty(lists, k, of.ranked.popularity, split.n_users), *_UNTOLD
 
 
 _UNTOLD = (None,) * 5
+
+
+def _stacked(columns: Columns) -> Float64Array:
+    return np.stack(list(columns.values()), axis=1)
+
+
+def _batch(name: tuple[Any, ...], split: Split, hits: Hits, columns: Columns) -> pa.RecordBatch:
+    """Rows of `tables.user_metrics_schema`. name: backbone, variant, seed, settings, label, part."""
+    schema = tables.user_metrics_schema([f"{metric}@{k}" for metric, k in columns])
+    model = [pa.repeat(value, len(hits.users)) for value in (*name[:4], name[5])]
+    n_train = np.bincount(split.train.user, minlength=split.n_users)[hits.users]
+    of_user = [pa.array(values, pa.int32()) for values in (hits.users, n_train, hits.n_held_out)]
+    values = [pa.array(column, from_pandas=True) for column in columns.values()]  # NaN is null
+    return pa.RecordBatch.from_arrays([*model, *of_user, *values], schema=schema)
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    return pa.table([pa.array(column, of.type) for column, of in zip(columns, schema, strict=True)], schema=schema)

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from functools import reduce
+from operator import and_
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import stats
 
 from rlmrec_core import tables
@@ -16,14 +19,29 @@ _Group = tuple[str, str, str, str, str, int]
 
 
 def significance(
-    metrics: pa.Table, part: str = "test", *, bases: Mapping[tuple[str, str, str], str | None] | None = None
+    metrics: pa.Table,
+    part: str = "test",
+    *,
+    bases: Mapping[tuple[str, str, str], str | None] | None = None,
+    by_user: pa.Table | None = None,
 ) -> pa.Table:
-    """Each model's mean and standard deviation over its seeds, and a paired t-test of each variant against Base.
+    """Each model's mean and standard deviation over its seeds, and tests of each variant against Base.
 
-    Recall and NDCG of `part`; pairs are runs of one backbone with the same seed. p_holm corrects for all the variants
-    compared at one metric and k (Holm, 1979). Fields that need two seeds, or a Base, are null without them.
-    bases: the settings of the Base to compare with, by backbone, variant and settings; the backbone's first without it.
-    metrics: METRICS. Returns SIGNIFICANCE.
+    Recall and NDCG of `part`; pairs are runs of one backbone with the same seed. A paired t-test over seeds asks
+    whether another training would show the same; Wilcoxon's signed-rank test over users, of their means over the shared
+    seeds, whether other users would (Smucker et al., CIKM 2007). The fields with `_holm` correct for all the variants
+    compared at one metric and k (Holm, 1979). Fields that need two seeds, a Base, or users who differ, are null without
+    them.
+
+    Args:
+        metrics: METRICS.
+        part: The part whose metrics are tested.
+        bases: The settings of the Base to compare with, by backbone, variant and settings; without it the backbone's
+            first.
+        by_user: Schema of `tables.user_metrics_schema`; without it there is no test over users.
+
+    Returns:
+        SIGNIFICANCE.
     """
     runs = _by_seed(metrics, part)
     firsts: dict[str, str] = {}
@@ -35,6 +53,9 @@ def significance(
     compared = {group: of_base.get((group[0], BASE, base or "", *group[4:]), {}) for group, base in chosen.items()}
     p_values = {group: _paired_p(values, compared[group]) for group, values in runs.items()}
     corrected = _holm_by_metric(p_values)
+    of_users = _over_users(by_user, part) if by_user is not None else {}
+    over_users = {group: _wilcoxon(group, chosen[group], runs, of_users) for group in runs}
+    users_corrected = _holm_by_metric(over_users)
     rows = [
         (
             *group[:4],
@@ -42,10 +63,12 @@ def significance(
             *group[4:],
             *_summary(values),
             _gain(values, compared[group]),
-            p,
+            p_values[group],
             corrected.get(group),
+            over_users[group],
+            users_corrected.get(group),
         )
-        for (group, values), p in zip(runs.items(), p_values.values(), strict=True)
+        for group, values in runs.items()
     ]
     schema = tables.SIGNIFICANCE
     columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
@@ -92,6 +115,40 @@ def _paired_p(values: Mapping[int, float], base: Mapping[int, float]) -> float |
         return None
     p = float(stats.ttest_1samp(differences, 0).pvalue)
     return p if math.isfinite(p) else None
+
+
+_OfUsers = dict[tuple[str, str, str, int], pa.Table]
+"""The values of a model's users by backbone, variant, settings and seed."""
+
+
+def _over_users(by_user: pa.Table, part: str) -> _OfUsers:
+    names = ("backbone", "variant", "settings", "seed")
+    own = by_user.filter(pc.field("part") == part)
+    found: _OfUsers = {}
+    for model in own.select(names).group_by(list(names), use_threads=False).aggregate([]).to_pylist():
+        chosen = [pc.field(name) == model[name] for name in names]
+        found[tuple(model[name] for name in names)] = own.filter(reduce(and_, chosen))
+    return found
+
+
+def _wilcoxon(
+    group: _Group, base: str | None, runs: Mapping[_Group, Mapping[int, float]], of_users: _OfUsers
+) -> float | None:
+    backbone, variant, settings, _, metric, k = group
+    if base is None or (variant, settings) == (BASE, base):
+        return None
+    pairs = [
+        (of_users[backbone, variant, settings, seed], of_users[backbone, BASE, base, seed])
+        for seed in runs[group]
+        if {(backbone, variant, settings, seed), (backbone, BASE, base, seed)} <= of_users.keys()
+    ]
+    if not pairs:
+        return None
+    name = f"{metric}@{k}"
+    differences = np.mean([own[name].to_numpy() - reference[name].to_numpy() for own, reference in pairs], axis=0)
+    if not differences.any():
+        return None
+    return float(stats.wilcoxon(differences, zero_method="wilcox").pvalue)
 
 
 def _holm_by_metric(p_values: Mapping[_Group, float | None]) -> dict[_Group, float]:

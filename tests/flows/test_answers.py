@@ -65,7 +65,9 @@ def test_what_is_wrong_is_one_line(store, arguments, complaint):
 
 
 def test_an_export_holds_the_lists_with_original_ids(store, tmp_path):
-    code, output = invoke("export", tmp_path / "out", "--format", "csv", "--format", "jsonl", "--store", store.url)
+    code, output = invoke(
+        "export", tmp_path / "out", "--format", "csv", "--format", "jsonl", "--format", "trec", "--store", store.url
+    )
     assert code == 0, output
     lists = [json.loads(line) for line in (tmp_path / "out" / "current" / "lists.jsonl").read_text().splitlines()]
     results = Results.open(ArtifactStore.open(store))
@@ -74,6 +76,11 @@ def test_an_export_holds_the_lists_with_original_ids(store, tmp_path):
         row.item_id for row in results.recommend(results.user_ids[0], 3)
     ]
     assert (tmp_path / "out" / "current" / "lists.csv").is_file()
+    run, judged = (
+        (tmp_path / "out" / "current" / name).read_text().splitlines() for name in ("run.trec", "qrels.trec")
+    )
+    assert [line.split()[2] for line in run] == [item["item_id"] for line in lists for item in line["items"]]
+    assert judged and {line.split()[0] for line in judged} <= set(results.user_ids)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from rlmrec_core.ranking.top_k import top_k
 from storage import StoreConfig
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
+from tasks.metrics import by_group
 from tasks.models import load_model, load_split, load_vectors
 from tasks.prepare import prepare
 from tasks.stages import result_of
@@ -39,6 +41,13 @@ def test_models_that_differ_in_a_hyper_parameter_stand_side_by_side(artifacts, t
     assert {digest for _, digest in found} == {model.labels["settings"] for model in models}
     assert {row["prepare"] for row in rows} == {split.key}
     assert set(artifacts.manifest(measured.ref).content.inputs.values()) == {split.key, *(ref.key for ref in refs)}
+    of_users = artifacts.table(measured.ref, "user_metrics")
+    own = of_users.filter((pc.field("settings") == rows[0]["settings"]) & (pc.field("part") == rows[0]["part"]))
+    assert pc.mean(own[f"{rows[0]['metric']}@{rows[0]['k']}"]).as_py() == pytest.approx(rows[0]["value"])
+    assert set(own["user_id"].to_pylist()) <= set(artifacts.table(split, "user_index")["user_id"].to_pylist())
+    shown = by_group(artifacts.table(measured.ref, "group_metrics"), "test")
+    assert {row["group"] for row in shown} == {"low", "middle", "high", "tail", "head"}
+    assert {"by", "group", "train interactions", "model", "recall@5", "ndcg@20"} <= shown[0].keys()
     tested = artifacts.table(measured.ref, "significance").to_pylist()
     assert all(row["base"] == row["settings"] for row in tested if row["variant"] == "base")
     # The whole training is in the table alone as well: one model, nothing to tell apart.

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,27 @@ def test_a_cell_of_a_csv_is_no_formula_and_ids_stay_what_they_are(tmp_path):
     assert [row["title"] for row in found] == list(cells.values())
     assert [row["user_id"] for row in found] == [row["item_id"] for row in found] == list(ids.values())
     assert pq.read_table(tmp_path / "current" / "lists.parquet").equals(lists)
+
+
+def test_a_run_and_its_judgements_are_what_trec_eval_reads(tmp_path):
+    ids = ["7 a", "%20", "ü\u2003\t1"]
+    rows = [
+        (id_, rank, item, None, score) for id_ in ids for rank, (item, score) in enumerate([("b", 0.1), (" c", -1)])
+    ]
+    lists = pa.Table.from_pylist([dict(zip(RECOMMENDATIONS.names, row, strict=True)) for row in rows], RECOMMENDATIONS)
+    held_out = pa.table({"user_id": ids, "item_id": ["b", "b", " c"]})
+    here = write_files(dataclasses.replace(tables(), lists=lists, held_out=held_out), tmp_path, ("trec",))
+    run = [line.split() for line in (here / "run.trec").read_text().split("\n")[:-1]]
+    judged = [line.split() for line in (here / "qrels.trec").read_text().split("\n")[:-1]]
+    assert {len(line) for line in run} == {6} and {len(line) for line in judged} == {4}
+    assert [unquote(line[0]) for line in run] == [row[0] for row in rows]
+    assert [unquote(line[2]) for line in run] == [row[2] for row in rows]
+    assert [np.float32(line[4]) for line in run] == [np.float32(row[4]) for row in rows]
+    assert {line[5] for line in run} == {"lightgcn-base-1-ab"}
+    assert [(unquote(user), unquote(item), grade) for user, _, item, grade in judged] == [
+        ("7 a", "b", "1"), ("%20", "b", "1"), (ids[2], " c", "1")
+    ]  # fmt: skip
+    assert not (write_files(tables(), tmp_path, ("trec",)) / "qrels.trec").exists()
 
 
 def test_the_index_of_faiss_finds_what_the_vectors_say(tmp_path):

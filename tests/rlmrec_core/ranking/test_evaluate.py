@@ -1,11 +1,20 @@
+from typing import get_args
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlmrec_core.config import EvaluateConfig
+from rlmrec_core.config.ranking import MetricName
 from rlmrec_core.model_id import ModelId
-from rlmrec_core.ranking import SEMANTIC_ONLY, evaluate, popularity, semantic_only
+from rlmrec_core.ranking import SEMANTIC_ONLY, evaluate, measure, popularity, semantic_only
+from rlmrec_core.ranking.groups import item_groups, user_groups
 from rlmrec_core.ranking.top_k import top_k
-from rlmrec_core.tables import METRICS
+from rlmrec_core.split import Split
+from rlmrec_core.tables import GROUP_METRICS, METRICS
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors
 
 
@@ -69,3 +78,109 @@ def test_semantic_only_ranks_by_cosine(hand_split):
     table = evaluate(hand_split, {SEMANTIC_ONLY: vectors}, EvaluateConfig(ks=(1,)))
     # User 2 has item 2 in train; item 0 points the same way as the user and is the test item. User 0's is never first.
     assert value(table, backbone="semantic", part="test", metric="recall", k=1) == 0.5
+
+
+EVERY = get_args(MetricName)
+
+
+def split_of(pairs, n_users, n_items):
+    columns = [
+        pa.array(column, type_) for column, type_ in zip(zip(*pairs, strict=True), ("i4", "i4", "str"), strict=True)
+    ]
+    return Split.from_table(pa.table(columns, names=["user", "item", "part"]), n_users, n_items)
+
+
+def test_every_metric_has_its_rows_and_its_users(checkerboard, colours):
+    models = {ModelId("lightgcn", "base", 1): perfect(checkerboard)}
+    found = measure(checkerboard, models, EvaluateConfig(ks=(3, 12), metrics=EVERY), semantic=colours)
+    assert {(row["metric"], row["k"]) for row in found.metrics.to_pylist()} == {
+        (name, k) for name in EVERY for k in (3, 12)
+    }
+    of_users = [name for name in found.by_user.column_names if "@" in name]
+    assert {name.partition("@")[0] for name in of_users} == {*EVERY} - {"coverage", "novelty", "gini"}
+    own = found.by_user.filter((pc.field("backbone") == "lightgcn") & (pc.field("part") == "test"))
+    assert own["user"].to_pylist() == list(range(40))
+    assert own["n_train"].to_pylist() == [18] * 40 and own["n_held_out"].to_pylist() == [6] * 40
+    for name in of_users:
+        metric, _, k = name.partition("@")
+        mean = value(found.metrics, backbone="lightgcn", part="test", metric=metric, k=int(k))
+        assert np.mean(own[name].to_numpy()) == pytest.approx(mean)
+
+
+def test_diversity_without_semantic_vectors_has_no_rows(hand_split):
+    found = measure(hand_split, {}, EvaluateConfig(ks=(2,), metrics=("recall", "diversity")))
+    assert set(found.metrics["metric"].to_pylist()) == {"recall"}
+
+
+def test_a_user_without_a_value_is_null_and_left_out(hand_split):
+    semantic = SemanticEmbeddings(np.eye(3, dtype=np.float32), np.eye(4, 3, dtype=np.float32))
+    semantic.items[2] = 0  # of user 0 two items are left to rank, neither of which has a vector
+    found = measure(hand_split, {}, EvaluateConfig(ks=(3,), metrics=("recall", "diversity")), semantic=semantic)
+    own = found.by_user.filter(pc.field("part") == "test")
+    assert (own["user"].to_pylist(), own["diversity@3"].to_pylist()) == ([0, 2], [None, 1.0])
+    assert value(found.metrics, part="test", metric="diversity", k=3) == 1
+
+
+@pytest.mark.parametrize("intervals", ["normal", "bootstrap"])
+def test_nothing_held_out_at_all(hand_split, intervals):
+    found = measure(hand_split.all_in_train(), {}, EvaluateConfig(intervals=intervals))
+    assert [len(found.metrics), len(found.by_user), len(found.groups)] == [0, 0, 0]
+    assert found.groups.schema.equals(GROUP_METRICS)
+
+
+def random_split(seed):
+    rng = np.random.default_rng(seed)
+    owner = rng.choice(["train", "test", ""], (12, 15), p=[0.3, 0.2, 0.5])
+    cold = (rng.random((12, 1)) < 0.1) | (rng.random(15) < 0.1)
+    owner[cold & (owner == "train")] = ""
+    pairs = [(int(user), int(item), str(owner[user, item])) for user, item in np.argwhere(owner != "")]
+    return split_of([*pairs, *([] if "train" in owner else [(0, 0, "train")])], 12, 15)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_groups_by_brute_force(seed):
+    split = random_split(seed)
+    found = measure(split, {}, EvaluateConfig(ks=(4,), metrics=("recall", "ndcg", "mrr"))).groups.to_pylist()
+    ranked = top_k(split, *popularity(split), 4).items
+    taken = {side: np.bincount(getattr(split.train, side), minlength=n) for side, n in (("user", 12), ("item", 15))}
+    test = list(zip(split.test.user.tolist(), split.test.item.tolist(), strict=True))
+    seen = set()
+    for row in found:
+        side = row["by"].partition("_")[0]
+        inside = [row["at_least"] <= n <= row["at_most"] for n in taken[side]]
+        wanted = {}
+        for user, item in test:
+            if inside[user if side == "user" else item]:
+                wanted.setdefault(user, set()).add(item)
+        ranks = {
+            user: [place for place, item in enumerate(ranked[user]) if item in own] for user, own in wanted.items()
+        }
+        gain = {
+            "recall": lambda user, wanted=wanted, ranks=ranks: len(ranks[user]) / len(wanted[user]),
+            "mrr": lambda user, ranks=ranks: 1 / (1 + ranks[user][0]) if ranks[user] else 0,
+            "ndcg": lambda user, wanted=wanted, ranks=ranks: (
+                sum(1 / np.log2(2 + place) for place in ranks[user])
+                / sum(1 / np.log2(2 + place) for place in range(min(4, len(wanted[user]))))
+            ),
+        }[row["metric"]]
+        assert row["users"] == len(wanted)
+        assert row["value"] == pytest.approx(np.mean([gain(user) for user in wanted]))
+        seen.add((row["by"], row["group"]))
+    # Every user and item belongs to one group of its side, and each group that is held against something is told.
+    for side, groups, of_test in (
+        ("user_activity", user_groups(split), split.test.user),
+        ("item_popularity", item_groups(split), split.test.item),
+    ):
+        assert sum(group.members.astype(int) for group in groups).tolist() == [1] * len(groups[0].members)
+        assert {name for by, name in seen if by == side} == {g.name for g in groups if g.members[of_test].any()}
+
+
+def test_groups_by_hand():
+    train = [(user, item, "train") for user in range(6) for item in range(user + 1)]
+    split = split_of([*train, (6, 0, "test")], 7, 7)
+    named = {group.name: np.flatnonzero(group.members).tolist() for group in user_groups(split)}
+    assert named == {"cold": [6], "low": [0, 1], "middle": [2, 3], "high": [4, 5]}
+    # Items have 6, 5, 4, 3, 2, 1 and 0 of 21 interactions: seven make a third.
+    named = {group.name: np.flatnonzero(group.members).tolist() for group in item_groups(split)}
+    assert named == {"cold": [6], "tail": [2, 3, 4, 5], "middle": [1], "head": [0]}

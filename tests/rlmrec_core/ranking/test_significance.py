@@ -1,10 +1,12 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from rlmrec_core.ranking.significance import holm, significance
-from rlmrec_core.tables import METRICS, SIGNIFICANCE
+from rlmrec_core.tables import METRICS, SIGNIFICANCE, user_metrics_schema
 
 
 def metrics(runs, metric="recall", part="test"):
@@ -87,3 +89,40 @@ def test_each_variant_is_compared_with_the_base_it_is_told():
     assert [(row["base"], row["gain"]) for row in own] == [("b1", 0), ("b2", 0)]
     assert (con["base"], con["gain"]) == ("b2", pytest.approx(0.9 / 0.5 - 1))
     assert significance(metrics(runs)).to_pylist()[2]["base"] == "b1"
+
+
+def by_user(values):
+    """values: (variant, seed) to the recall of users 0, 1, ... on test, those of validation all 0."""
+    rows = [
+        {"backbone": "sgl", "variant": variant, "seed": seed, "settings": "d", "part": part, "user": user,
+         "n_train": 1, "n_held_out": 1, "recall@20": value if part == "test" else 0.0}
+        for (variant, seed), own in values.items() for part in ("test", "validation") for user, value in enumerate(own)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=user_metrics_schema(["recall@20"]))
+
+
+def test_wilcoxon_over_users():
+    rng = np.random.default_rng(0)
+    values = {
+        (variant, seed): rng.random(40) + 0.1 * (variant == "con") for variant in ("base", "con") for seed in (1, 2)
+    }
+    runs = {("sgl", variant): [values[variant, seed].mean() for seed in (1, 2)] for variant in ("base", "con")}
+    base, con = significance(metrics(runs), by_user=by_user(values)).to_pylist()
+    assert base["p_wilcoxon"] is base["p_wilcoxon_holm"] is None
+    of_users = [(values[variant, 1] + values[variant, 2]) / 2 for variant in ("con", "base")]
+    assert con["p_wilcoxon"] == pytest.approx(stats.wilcoxon(*of_users).pvalue)
+    assert con["p_wilcoxon_holm"] == con["p_wilcoxon"]
+    # One seed has no t-test, but it has users.
+    one = significance(
+        metrics({group: own[:1] for group, own in runs.items()}),
+        by_user=by_user({name: own for name, own in values.items() if name[1] == 1}),
+    ).to_pylist()[1]
+    assert one["p"] is None and one["p_wilcoxon"] == pytest.approx(
+        stats.wilcoxon(values["con", 1], values["base", 1]).pvalue
+    )
+
+
+def test_users_who_do_not_differ_are_no_test():
+    runs, same = {("sgl", "base"): [0.2], ("sgl", "con"): [0.2]}, {("base", 1): [0.1, 0.3], ("con", 1): [0.1, 0.3]}
+    assert significance(metrics(runs), by_user=by_user(same)).to_pylist()[1]["p_wilcoxon"] is None
+    assert significance(metrics(runs)).to_pylist()[1]["p_wilcoxon"] is None
