@@ -195,7 +195,7 @@ def evaluate(
     force: bool = False,
     name: str | None = None,
 ) -> StageResult:
-    """Measure the models, with the baselines beside them: popularity, and the text alone.
+    """Measure the models, with the baselines beside them: popularity, ItemKNN, EASE, and the text alone.
 
     Args:
         config: What is measured.

@@ -1,6 +1,6 @@
 """What is new: items with a text that nobody took yet, and items and users that prepare held out."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +9,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from rlmrec_core.config import RecommendConfig
-from rlmrec_core.model_id import ModelId
+from rlmrec_core.models import place_items
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items
-from rlmrec_core.ranking import SEMANTIC_ONLY
 from rlmrec_core.ranking.cold_start import ColdItems, best_new, into_space, measure_items, measure_users
 from rlmrec_core.ranking.top_k import as_table
 from rlmrec_core.split import Split
 from rlmrec_core.tables import COLD_METRICS, ITEM_INDEX, RECOMMENDATIONS, vectors_of
-from rlmrec_core.vectors import SemanticEmbeddings, Vectors
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
 from storage import ArtifactRef, ArtifactStore
-from tasks.models import load_semantic, titles_of
+from tasks.models import Model, load_model, load_semantic, titles_of
 from tasks.profiles import imported_profiles
 
 NEW_ITEMS = "new_items"
@@ -60,19 +59,32 @@ def lists_of_new(
     prepare: ArtifactRef,
     embed: ArtifactRef | None,
     split: Split,
-    vectors: Vectors,
+    model: Model,
     config: RecommendConfig,
 ) -> pa.Table:
     """Every user's list of new items (RECOMMENDATIONS); no rows where none were embedded."""
     ids, semantic = new_item_vectors(artifacts, embed)
     if embed is None or not ids:
         return RECOMMENDATIONS.empty_table()
-    known = load_semantic(artifacts, embed).items
-    placed = into_space(known, vectors.items, split.train_popularity(), semantic)
+    placed = own_places(model, semantic)
+    if placed is None:
+        known = load_semantic(artifacts, embed).items
+        placed = into_space(known, model.vectors.items, split.train_popularity(), semantic)
     user_ids = artifacts.table(prepare, "user_index")["user_id"]
     item_ids = pa.chunked_array([pa.array(ids, pa.string())])
     titles = titles_of(artifacts, prepare, item_ids)
-    return as_table(best_new(vectors.users, placed, config.k), user_ids, item_ids, titles)
+    return as_table(best_new(model.vectors.users, placed, config.k), user_ids, item_ids, titles)
+
+
+def own_places(model: Model, vectors: Float32Array) -> Float32Array | None:
+    """Where a model itself puts items that it never saw, (n, D); None where it has no way of its own.
+
+    vectors: (n, d_s), their semantic vectors; of a missing one a row of zeros, and so is its place.
+    """
+    places = place_items(model.settings, model.weights, vectors)
+    if places is not None:
+        places[~vectors.any(axis=1)] = 0
+    return places
 
 
 def measure_cold(
@@ -80,15 +92,16 @@ def measure_cold(
     prepare: ArtifactRef,
     embed: ArtifactRef | None,
     split: Split,
-    models: Mapping[ModelId, Vectors],
+    models: Sequence[ArtifactRef],
     semantic: SemanticEmbeddings | None,
     ks: tuple[int, ...],
 ) -> pa.Table:
     """Rows of COLD_METRICS about what prepare held out; none where it held out nothing, or nothing has a vector."""
     held_out = artifacts.table(prepare, "cold_start")
-    named = {model.label: vectors for model, vectors in models.items() if model != SEMANTIC_ONLY}
-    if not len(held_out) or not named:
+    if not len(held_out) or not models:
         return COLD_METRICS.empty_table()
+    loaded = {model.id.label: model for model in map(load_model, models)}
+    named = {label: model.vectors for label, model in loaded.items()}
     users, items = (_numbers(artifacts, prepare, side, held_out) for side in ("user", "item"))
     cold = held_out["cold"].to_numpy(zero_copy_only=False)
     tables = []
@@ -98,7 +111,9 @@ def measure_cold(
     if semantic is not None and rows.any():
         known = np.unique(place[rows])
         of_items = ColdItems(vectors[known], users[rows], np.searchsorted(known, place[rows]).astype(np.int32))
-        tables.append(measure_items(split, of_items, named, semantic, ks))
+        own = {label: own_places(model, of_items.vectors) for label, model in loaded.items()}
+        known_places = {label: places for label, places in own.items() if places is not None}
+        tables.append(measure_items(split, of_items, named, semantic, ks, known_places))
     if (rows := cold == "user").any():
         tables.append(measure_users(split, _histories(held_out.filter(pa.array(rows)), items[rows]), named, ks))
     return pa.concat_tables(tables) if tables else COLD_METRICS.empty_table()

@@ -1,4 +1,4 @@
-"""Measure every model, with the baselines beside them: popularity, and the text alone."""
+"""Measure every model, with the baselines beside them: popularity, ItemKNN, EASE, and the text alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from tasks.metrics import by_group, comparison, mean_over_seeds, shown_part
 from tasks.models import embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 8
+VERSION = 9
 
 
 @task(name="evaluate", **UNCACHED)
@@ -37,7 +37,11 @@ def evaluate(
         if semantic:
             vectors[ranking.SEMANTIC_ONLY] = ranking.semantic_only(semantic)
         split = load_split(artifacts, prepare)
-        cold = measure_cold(artifacts, prepare, embed_of(artifacts, models), split, vectors, semantic, config.ks)
+        if why := ranking.ease_left_out(split, config):
+            report.log().warning(why)
+        cold = measure_cold(
+            artifacts, prepare, embed_of(artifacts, models), split, list(dict.fromkeys(models)), semantic, config.ks
+        )
         out.table("cold_start", cold)
         settings = {name: run.flat() for name, (_, run) in named.items()}
         measured = ranking.measure(

@@ -17,7 +17,7 @@ from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.cold_start import NEW_ITEMS, lists_of_new
 from tasks.metrics import best_model
-from tasks.models import embed_of, load_split, load_vectors, model_settings, titles_of
+from tasks.models import embed_of, load_model, load_split, model_settings, titles_of
 from tasks.reasons import meaning, reasons_batches
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
@@ -37,7 +37,8 @@ def recommend(
     stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
     def write(out: ArtifactWriter) -> None:
-        split, vectors = load_split(artifacts, prepare), load_vectors(artifacts, model)
+        split, trained = load_split(artifacts, prepare), load_model(model)
+        vectors = trained.vectors
         ranking = top_k(split, *vectors, config.k, config.left_out)
         user_ids = artifacts.table(prepare, "user_index")["user_id"]
         item_ids = artifacts.table(prepare, "item_index")["item_id"]
@@ -51,7 +52,7 @@ def recommend(
         found = evidence(ranking, known, vectors, **meaning(artifacts, models))
         named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
         out.batches("reasons", REASONS, reasons_batches(found, *named))
-        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embed_of(artifacts, models), split, vectors, config))
+        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embed_of(artifacts, models), split, trained, config))
 
     result = stage.run(artifacts, write, force=force)
     _show(artifacts, result, chosen, config.fit_on)

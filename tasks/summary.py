@@ -126,7 +126,8 @@ def _metric_tables(artifacts: ArtifactStore, done: Done) -> str:
         [
             f"{part.capitalize()} metrics, mean over seeds; higher is better, and bold is what is above all others "
             "by more than chance. Base is the recommender alone, con and gen align it with the text (RLMRec-Con, "
-            "RLMRec-Gen), popularity recommends the same items to everybody, semantic ranks by the text alone.",
+            "RLMRec-Gen), popularity recommends the same items to everybody, item_knn and ease go by who took what "
+            "alone, semantic by the text alone.",
             _model_table(accuracy, part),
             "### Coverage and novelty",
             "Coverage is the share of all items that appear in anybody's list. Novelty grows as the items in the lists "

@@ -37,19 +37,21 @@ def reads_semantics(config: TrainConfig) -> bool:
 
 
 def base_alone(config: TrainConfig, recommended: str) -> TrainConfig:
-    """The settings for data without any text, which only Base can learn from.
+    """The settings for data without any text, which only Base of backbones that read none can learn from.
 
     recommended: the variant whose lists are wanted, or "best". Raises DataError if that, or all that was to be trained,
     reads text.
     """
-    if "base" not in config.variants or recommended not in ("best", "base"):
+    alone = config.model_copy(update={"variants": ("base",)})
+    textless = tuple(dict.fromkeys(run.backbone for run in runs(alone) if not run.reads_semantics))
+    if "base" not in config.variants or recommended not in ("best", "base") or not textless:
         raise DataError.at(
             "the data hold no text to embed (no review, title, description, attribute or imported profile; no title "
-            "where embed.embed_source is title), which con and gen learn from",
-            "train and recommend base (train.variants, recommend.variant), or name the columns that hold text "
-            "(ingest.columns)",
+            "where embed.embed_source is title), which con and gen, alpharec, weft and cllm4rec learn from",
+            "train and recommend base of another backbone (train.backbones, train.variants, recommend.variant), or "
+            "name the columns that hold text (ingest.columns)",
         )
-    return config.model_copy(update={"variants": ("base",)})
+    return alone.model_copy(update={"backbones": textless})
 
 
 @task(

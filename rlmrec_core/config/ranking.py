@@ -22,6 +22,8 @@ MetricName = Literal[
     "gini",
 ]
 
+BaselineName = Literal["item_knn", "ease"]
+
 
 class EvaluateConfig(Section):
     """All-rank evaluation (RLMRec, section 4.1.2)."""
@@ -40,6 +42,15 @@ class EvaluateConfig(Section):
     )
     bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="How often the bootstrap draws the users")
     bootstrap_seed: int = Field(2023, ge=0, description="Seed of the bootstrap")
+    baselines: tuple[BaselineName, ...] = Field(
+        ("item_knn", "ease"),
+        description="What is measured beside popularity and the text alone: ItemKNN, and EASE in closed form",
+    )
+    knn_neighbours: int = Field(200, ge=1, description="item_knn: neighbours of each item")
+    ease_l2: float = Field(100.0, gt=0, description="ease: L2 weight of its ridge regression")
+    ease_max_items: int = Field(
+        10_000, ge=1, description="ease: most items; it holds two matrices of items x items, 0.8 GB for 10,000"
+    )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
     threads: int = Field(1, ge=1, le=64, description="CPU threads")
 

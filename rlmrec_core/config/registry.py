@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from rlmrec_core.config.section import Section
 
 # Each name is a file in rlmrec_core/models/graph/backbones.
-GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf"]
+GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf", "alpharec", "weft"]
 BackboneName = Literal[GraphBackbone, "cllm4rec"]
 VariantName = Literal["base", "con", "gen"]
 HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]

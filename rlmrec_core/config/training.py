@@ -36,6 +36,17 @@ _PATIENCE = Field(ge=1, description="Validations without a better Recall@20 befo
 _WEIGHT_DECAY = Field(ge=0, description="L2 weight lambda on the sum of squares of all parameters")
 
 
+class SemanticSettings(Section):
+    """Hyper-parameters of a backbone that itself reads the semantic vectors, whatever its variant."""
+
+    shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors that it reads")
+
+    @property
+    def reads_semantics(self) -> bool:
+        """Whether it does under these settings."""
+        return True
+
+
 class TrainingLoop(Section):
     """What every training has, whatever the model."""
 
@@ -74,7 +85,9 @@ class RunSettings(TrainingLoop):
     @property
     def reads_semantics(self) -> bool:
         """Whether training needs the profiles and their vectors."""
-        return self.alignment is not None or family_of(self.backbone).reads_text
+        own = self.backbone_settings
+        backbone_reads = isinstance(own, SemanticSettings) and own.reads_semantics
+        return backbone_reads or self.alignment is not None or family_of(self.backbone).reads_text
 
     @field_validator("backbone_settings", mode="before")
     @classmethod

@@ -1,6 +1,16 @@
 """What ranks: families of models, each behind the same door."""
 
-from rlmrec_core.models.family import EpochRecord, Family, FitResult, Inputs, TrainingDiverged, files, fit
+from rlmrec_core.models.family import EpochRecord, Family, FitResult, Inputs, TrainingDiverged, files, fit, place_items
 from rlmrec_core.models.progress import STOPPING_METRIC
 
-__all__ = ["STOPPING_METRIC", "EpochRecord", "Family", "FitResult", "Inputs", "TrainingDiverged", "files", "fit"]
+__all__ = [
+    "STOPPING_METRIC",
+    "EpochRecord",
+    "Family",
+    "FitResult",
+    "Inputs",
+    "TrainingDiverged",
+    "files",
+    "fit",
+    "place_items",
+]

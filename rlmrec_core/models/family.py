@@ -97,6 +97,14 @@ class Family(Protocol):
         Raises TrainingDiverged on a loss that is not finite, ValueError on inputs that do not fit the settings.
         """
 
+    def place_items(
+        self, settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array
+    ) -> Float32Array | None:
+        """Where a trained model has items that it never saw, by their texts alone; None if it has no way of its own.
+
+        weights: of its `FitResult`; vectors: (n, d_s), the items' semantic vectors. Returns (n, D).
+        """
+
 
 def files(settings: RunSettings) -> dict[str, str]:
     """See `Family.files`."""
@@ -110,3 +118,9 @@ def fit(
     """Train one model of any family: see `Family.fit`."""
     family: Family = door(settings.backbone)
     return family.fit(inputs, settings, checkpoint=checkpoint, on_epoch=on_epoch)
+
+
+def place_items(settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
+    """See `Family.place_items`."""
+    family: Family = door(settings.backbone)
+    return family.place_items(settings, weights, vectors)

@@ -1,4 +1,4 @@
-"""All-rank evaluation of trained models, with the baselines beside them: popularity, and the text alone."""
+"""All-rank evaluation of trained models, with the baselines beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,16 @@ from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.by_user import Columns, Ranked, by_user
 from rlmrec_core.ranking.groups import Groups, grouped, item_groups, user_groups
 from rlmrec_core.ranking.intervals import of_coverage, of_means
+from rlmrec_core.ranking.item_based import EASE, ITEM_KNN, item_based, top_k_by_items
 from rlmrec_core.ranking.metrics import Float64Array, Hits, gini, novelty
-from rlmrec_core.ranking.top_k import top_k
+from rlmrec_core.ranking.top_k import Ranking, top_k
 from rlmrec_core.split import Edges, Split
 from rlmrec_core.threads import cpu_threads
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors, unit_rows
 
 POPULARITY = ModelId("popularity", "popularity", 0)
 SEMANTIC_ONLY = ModelId("semantic", "semantic", 0)
-BASELINES = (POPULARITY, SEMANTIC_ONLY)
+BASELINES = (POPULARITY, SEMANTIC_ONLY, ITEM_KNN, EASE)
 
 
 def popularity(split: Split) -> Vectors:
@@ -70,7 +71,7 @@ def measure(
     labels: Mapping[ModelId, str] | None = None,
     prepare: str = "",
 ) -> Evaluation:
-    """The metrics asked for of every model and of popularity, on validation and test (RLMRec, 4.1.2).
+    """The metrics asked for of every model and baseline, on validation and test (RLMRec, 4.1.2).
 
     Every item is ranked, train items left out, for both parts alike. Users without a held-out item in a part are left
     out of it; a part without any has no rows. semantic: what diversity is measured with, which has no rows without;
@@ -83,8 +84,7 @@ def measure(
     found: dict[ModelId, _Found] = {}
     with cpu_threads(config.threads):
         # Popularity first, for the gains of the others over it; its rows stand last.
-        for model, vectors in {POPULARITY: popularity(split), **models}.items():
-            ranking = top_k(split, *vectors, max(config.ks), "train", device=config.device)
+        for model, ranking in _rankings(split, {POPULARITY: popularity(split), **models}, config):
             ranked = Ranked(ranking.items, split.train_popularity(), unit)
             label = (labels or {}).get(model, model.label)
             own = found[model] = _Found()
@@ -97,6 +97,17 @@ def measure(
         pa.Table.from_batches([batch for own in ordered for batch in own.by_user], columns),
         _table([row for own in ordered for row in own.groups], tables.GROUP_METRICS),
     )
+
+
+def _rankings(
+    split: Split, models: Mapping[ModelId, Vectors], config: EvaluateConfig
+) -> Iterator[tuple[ModelId, Ranking]]:
+    """Everybody's list by every model, then by every baseline that ranks by weights between items."""
+    k = max(config.ks)
+    for model, vectors in models.items():
+        yield model, top_k(split, *vectors, k, "train", device=config.device)
+    for baseline, weights in item_based(split, config):
+        yield baseline, top_k_by_items(split, weights, k)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Ranking every item for every user, in chunks of users: the step that evaluation and recommendation share."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -97,26 +98,31 @@ class Ranker:
 
         users: (n_users, D); items: (n_items, D).
         """
-        kept = min(k, len(items))
-        ranked = torch.full((len(users), k), PADDING, device=users.device)
-        scores = torch.full((len(users), k), -torch.inf, device=users.device)
-        rows = max(_CHUNK_USERS, _CHUNK_SCORES // len(items))
+
+        def write(part: slice, out: Tensor) -> None:
+            torch.mm(users[part], items.T, out=out)
+
+        return self.rank_by(write, len(users), len(items), k)
+
+    def rank_by(
+        self, write: Callable[[slice, Tensor], object], n_users: int, n_items: int, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """The same by any scores. write: puts those of the users of a slice into a tensor, (n, n_items) float32."""
+        kept, device = min(k, n_items), self._user.device
+        ranked = torch.full((n_users, k), PADDING, device=device)
+        scores = torch.full((n_users, k), -torch.inf, device=device)
+        rows = max(_CHUNK_USERS, _CHUNK_SCORES // n_items)
         # Allocated once: what fills up the last blocks is never overwritten.
-        chunk = torch.full((rows, _BLOCK, -(-len(items) // _BLOCK)), -torch.inf, device=users.device)
-        for start in range(0, len(users), rows):
-            stop = min(start + rows, len(users))
-            self._score(users, items, start, stop, chunk)
+        chunk = torch.full((rows, _BLOCK, -(-n_items // _BLOCK)), -torch.inf, device=device)
+        for start in range(0, n_users, rows):
+            stop = min(start + rows, n_users)
+            write(slice(start, stop), chunk.flatten(1)[: stop - start, :n_items])
+            known = slice(self._offsets[start], self._offsets[stop])
+            chunk.flatten(1)[self._user[known] - start, self._item[known]] = -torch.inf
             values, found = _top_k(chunk[: stop - start], kept)
             scores[start:stop, :kept] = values
             ranked[start:stop, :kept] = found.where(values > -torch.inf, PADDING)
         return ranked, scores
-
-    def _score(self, users: Tensor, items: Tensor, start: int, stop: int, chunk: Tensor) -> None:
-        """Write the scores of the users from `start` to `stop` into the chunk, those of known items as -inf."""
-        scores = chunk.flatten(1)[: stop - start, : len(items)]
-        torch.mm(users[start:stop], items.T, out=scores)
-        known = slice(self._offsets[start], self._offsets[stop])
-        scores[self._user[known] - start, self._item[known]] = -torch.inf
 
 
 def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

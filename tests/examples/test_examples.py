@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import settings
+from rlmrec_core.ranking import BASELINES
 from storage import ArtifactStore, StoreConfig
 from tasks import last_run
 from tasks.gates import Gates
@@ -55,7 +56,8 @@ def test_every_customer_of_the_shop_is_offered_articles_not_yet_bought(results):
 
 def test_the_results_compare_models_and_find_similar_items(results, store, capsys):
     compared = results.comparison()
-    assert {"base", "con", "gen", "popularity", "semantic"} == set(compared.index.get_level_values("variant"))
+    variants = {"base", "con", "gen", *(baseline.variant for baseline in BASELINES)}
+    assert variants == set(compared.index.get_level_values("variant"))
     assert compared["recall@20"].between(0, 1).all()
     similar = results.similar("TEA-01", 3)
     assert len(similar) == 3 and "TEA-01" not in similar.index and similar.is_monotonic_decreasing

@@ -15,6 +15,7 @@ from flows.full_pipeline import rlmrec
 from flows.inputs import MissingInput
 from flows.refresh import refresh_profiles
 from rlmrec_core.config import PipelineConfig
+from rlmrec_core.ranking import BASELINES
 from storage import ArtifactStore, StoreConfig
 from tasks import datasets
 from tasks.refresh import show_changes
@@ -68,7 +69,9 @@ def test_the_full_pipeline_writes_what_scripts_rely_on(whole, rerun):
     assert {stage["status"] for stage in first["stages"]} == {"computed"}
     assert all(stage.keys() >= {"key", "seconds", "rows"} for stage in first["stages"])
     assert [stage["variant"] for stage in first["stages"] if stage["stage"] == "train"] == ["base", "con", "gen"]
-    assert {metric["variant"] for metric in first["metrics"]} == {"base", "con", "gen", "popularity", "semantic"}
+    assert {metric["variant"] for metric in first["metrics"]} == {
+        "base", "con", "gen", *(baseline.variant for baseline in BASELINES)
+    }  # fmt: skip
     assert set(first["metrics"][0]) == {
         "prepare", "backbone", "variant", "settings", "label", "part", "metric", "k", "value", "low", "high",
     }  # fmt: skip

@@ -18,7 +18,7 @@ def run(tmp_path_factory):
         ingest={"sample_users": 60, "sample_items": 60},
         prepare={"cold_items": 0.2, "cold_users": 0.2},
         embed={"new_items": True},
-        train={"variants": ["base", "con"]},
+        train={"variants": ["base", "con"], "backbones": ["lightgcn", "weft"]},
     )
     return ArtifactStore.open(store), {stage: made[0].ref for stage, made in run_by_hand(config, store).items()}
 
@@ -48,7 +48,7 @@ def test_what_was_held_out_is_measured(run):
     artifacts, done = run
     rows = artifacts.table(done["evaluate"], "cold_start").to_pylist()
     labels = {cold: {row["label"] for row in rows if row["cold"] == cold} for cold in ("items", "users")}
-    models = {"lightgcn base", "lightgcn con", "popularity"}
+    models = {"lightgcn base", "lightgcn con", "weft base", "weft con", "popularity"}
     assert labels == {"items": models | {"semantic", "random"}, "users": models}
     assert all(0 <= row["recall"] <= 1 and row["users"] > 0 for row in rows)
 

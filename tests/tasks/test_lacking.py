@@ -99,7 +99,11 @@ def test_without_any_text_base_is_trained_alone(shop, store):
     assert not has_text(store, split.ref) and not has_text(store, split.ref, "title")
     alone = train_for_this_data(config.train, store, split.ref)
     assert alone.variants == ("base",)
-    for train, wanted in ((config.train, "con"), (config.train.model_copy(update={"variants": ("con",)}), "best")):
+    both = config.train.model_copy(update={"backbones": ("weft", "lightgcn", "cllm4rec")})
+    assert train_for_this_data(both, store, split.ref).backbones == ("lightgcn",)
+    of_text = config.train.model_copy(update={"backbones": ("weft", "alpharec")})
+    con = config.train.model_copy(update={"variants": ("con",)})
+    for train, wanted in ((config.train, "con"), (con, "best"), (of_text, "best")):
         with pytest.raises(DataError, match=r"no text.*train\.variants.*ingest\.columns"):
             base_alone(train, wanted)
     results = stages_of(config.model_copy(update={"train": alone}), store)

@@ -1,6 +1,9 @@
 """Graph recommenders: a backbone with an alignment, and their training."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
@@ -10,6 +13,7 @@ from rlmrec_core.models.graph.alignments import ALIGNMENT_SETTINGS
 from rlmrec_core.models.graph.backbones import backbone_class
 from rlmrec_core.models.graph.presets import preset
 from rlmrec_core.models.graph.trainer import fit
+from rlmrec_core.vectors import Float32Array
 
 __all__ = ["FAMILY", "GraphFamily", "fit"]
 
@@ -38,6 +42,15 @@ class GraphFamily:
     ) -> FitResult:
         """Train with early stopping: see `rlmrec_core.models.graph.trainer`."""
         return fit(inputs.split, settings, inputs.semantic, checkpoint=checkpoint, on_epoch=on_epoch)
+
+    def place_items(
+        self, settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array
+    ) -> Float32Array | None:
+        """What the backbone's class makes of them: see `Backbone.place_items`."""
+        own = {
+            name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")
+        }
+        return backbone_class(settings.backbone).place_items(own, vectors)
 
 
 FAMILY = GraphFamily()

@@ -46,10 +46,23 @@ def info_nce(
     operands, where it is not that of the vectors.
     Returns a scalar in nats. Raises ValueError if tau < MIN_TAU.
     """
-    if tau < MIN_TAU:
-        raise ValueError(f"tau is {tau}; at least {MIN_TAU} keeps the exponentials within float32")
+    _check_tau(tau)
     keys = keys if unit_keys else F.normalize(keys, dim=1)
     return _log_sums(anchors, keys, _shares(anchor_counts, anchors), key_counts, own, tau, dtype)
+
+
+def sampled_softmax(anchors: Tensor, positives: Tensor, negatives: Tensor, *, tau: float) -> Tensor:
+    """Mean of -cos(a, p) / tau + log(exp(cos(a, p) / tau) + sum over negatives of exp(cos(a, n) / tau)).
+
+    The loss of AlphaRec (Sheng et al., ICLR 2025, equation 5), where the anchors of a step share their negatives: one
+    matrix product in place of a gathered vector for each pair.
+    anchors, positives: (B, d); negatives: (K, d). The B x K logits are never held at once.
+    Returns a scalar in nats. Raises ValueError if tau < MIN_TAU.
+    """
+    _check_tau(tau)
+    unit = (F.normalize(side, dim=1) for side in (anchors, positives, negatives))
+    loss: Tensor = _SampledSoftmax.apply(*unit, tau)  # type: ignore[no-untyped-call]
+    return loss
 
 
 def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float, in_batch: bool = False) -> Tensor:
@@ -71,6 +84,11 @@ def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -
     queries: (B, d); keys: (K, d); counts: (B,) for queries repeated that often. Returns a scalar in nats.
     """
     return _log_sums(queries, keys, _shares(counts, queries), None, None, None, None)
+
+
+def _check_tau(tau: float) -> None:
+    if tau < MIN_TAU:
+        raise ValueError(f"tau is {tau}; at least {MIN_TAU} keeps the exponentials within float32")
 
 
 def _shares(counts: Tensor | None, rows: Tensor) -> Tensor:
@@ -163,6 +181,33 @@ class _LogSums(torch.autograd.Function):
         return grads[0] * grad_anchors, None if grad_keys is None else grads[0] * grad_keys, *(None,) * 5
 
 
+class _SampledSoftmax(torch.autograd.Function):
+    """`sampled_softmax` of vectors of length one. The gradients are taken at once, while a chunk is in cache."""
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, positives: Tensor, negatives: Tensor, tau: float) -> Tensor:
+        counts = torch.ones_like(negatives[:, 0])
+        softmax = _ChunkedSoftmax(negatives, counts, len(anchors), True, negatives.dtype)
+        total, share = anchors.new_zeros(()), 1 / len(anchors)
+        grads = torch.empty_like(anchors), torch.empty_like(positives), torch.zeros_like(negatives)
+        for start in range(0, len(anchors), softmax.rows):
+            part = slice(start, start + softmax.rows)
+            query = anchors[part] / tau
+            own = torch.linalg.vecdot(query, positives[part])
+            weight = torch.full_like(own, share).unsqueeze(1)
+            log_sums, grad = softmax(query, weight, grads[2], own.exp())
+            total += share * (log_sums - own).sum()
+            missing = weight * torch.expm1(own - log_sums).unsqueeze(1)  # the positive's share of the sum, less one
+            torch.mul(query, missing, out=grads[1][part])
+            torch.div(grad.addcmul_(positives[part], missing), tau, out=grads[0][part])
+        ctx.grads = grads
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return *(grads[0] * grad for grad in ctx.grads), None
+
+
 class _ChunkedSoftmax:
     """log sum_k count_k exp(q . key_k) for some queries at a time, in memory that is reused from chunk to chunk.
 
@@ -178,10 +223,13 @@ class _ChunkedSoftmax:
         # Fresh memory for every chunk would cost a fifth of the time.
         self.buffer = torch.empty(self.rows, len(keys), dtype=dtype, device=keys.device)
 
-    def __call__(self, query: Tensor, weight: Tensor, grad_keys: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, query: Tensor, weight: Tensor, grad_keys: Tensor | None, more: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The log sums, (rows,), and the gradient in the queries of their sum by `weight`, (rows, d).
 
-        query: (rows, d); weight: (rows, 1). Adds to `grad_keys` the gradient in one of each key's repetitions.
+        query: (rows, d); weight: (rows, 1); more: (rows,), terms of the sums that belong to no key, where the logits
+        are bounded. Adds to `grad_keys` the gradient in one of each key's repetitions.
         """
         terms = torch.mm(query.to(self.dtype), self.transposed, out=self.buffer[: len(query)])
         peaks = torch.zeros_like(weight)
@@ -189,6 +237,8 @@ class _ChunkedSoftmax:
             peaks = terms.amax(1, keepdim=True)
             terms.sub_(peaks)
         sums = (terms.exp2_() @ self.counts).to(query.dtype)
+        if more is not None:
+            sums += more.unsqueeze(1)
         scale = weight / sums
         if grad_keys is not None:
             grad_keys.add_(terms.T @ (query * scale).to(self.dtype))

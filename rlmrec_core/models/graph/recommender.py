@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from rlmrec_core.config.training import RunSettings
+from rlmrec_core.config.training import RunSettings, SemanticSettings
 from rlmrec_core.models.graph.alignments import Alignment, build_alignment
 from rlmrec_core.models.graph.backbones import Backbone, Batch, build_backbone
 from rlmrec_core.models.graph.graph import Graph
@@ -20,14 +20,14 @@ class Recommender(nn.Module):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The weighted losses of one step by name; their sum is minimised."""
-        entry = self.alignment.enter(self.backbone.table, generator)
+        entry = self.alignment.enter(self.backbone.initial(), generator)
         nodes, losses = self.backbone.step(entry.table, batch, generator)
         return losses | self.alignment.losses(nodes, batch, entry)
 
     @torch.no_grad()
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Users (n_users, D) and items (n_items, D) for ranking by dot product."""
-        return self.backbone.sides(self.backbone.encode(self.backbone.table))
+        return self.backbone.sides(self.backbone.encode(self.backbone.initial()))
 
 
 def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None) -> Recommender:
@@ -38,11 +38,28 @@ def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmb
     """
     generator = torch.Generator().manual_seed(settings.seed)
     graph = Graph.from_split(split, settings.device)
-    backbone = build_backbone(settings.backbone, graph, settings.embedding_size, generator, settings.backbone_settings)
     if semantic is not None:
         _check_fit(split, semantic)
+    backbone = build_backbone(
+        settings.backbone,
+        graph,
+        settings.embedding_size,
+        generator,
+        settings.backbone_settings,
+        _read(settings, semantic),
+    )
     alignment = build_alignment(settings, semantic, backbone.output_size(settings.embedding_size), generator)
     return Recommender(backbone, alignment).to(settings.device)
+
+
+def _read(settings: RunSettings, semantic: SemanticEmbeddings | None) -> SemanticEmbeddings | None:
+    """What the backbone itself reads of the vectors; None for one that reads none. Raises ValueError if they lack."""
+    own = settings.backbone_settings
+    if not isinstance(own, SemanticSettings) or not own.reads_semantics:
+        return None
+    if semantic is None:
+        raise ValueError(f"backbone {settings.backbone!r} needs semantic vectors; run the embed stage")
+    return semantic.shuffled(settings.seed) if own.shuffle else semantic
 
 
 def _check_fit(split: Split, semantic: SemanticEmbeddings) -> None:

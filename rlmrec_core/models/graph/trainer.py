@@ -34,7 +34,7 @@ def fit(
     Raises TrainingDiverged on a loss that is not finite, and ValueError on settings or vectors that do not fit.
     """
     with cpu_threads(settings.threads):
-        trainer = Trainer(split, settings, semantic if settings.alignment else None, checkpoint)
+        trainer = Trainer(split, settings, semantic if settings.reads_semantics else None, checkpoint)
         for record in trainer.epochs():
             if on_epoch:
                 on_epoch(record)

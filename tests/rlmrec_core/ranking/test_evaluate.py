@@ -36,7 +36,7 @@ def test_one_row_per_model_part_metric_and_cut_off(checkerboard):
     models = {ModelId("lightgcn", "base", 1): perfect(checkerboard)}
     table = evaluate(checkerboard, models, EvaluateConfig(ks=(6, 12)))
     assert table.schema.equals(METRICS)
-    assert len(table) == 2 * 2 * 4 * 2
+    assert len(table) == 4 * 2 * 4 * 2
     assert value(table, backbone="lightgcn", part="test", metric="recall", k=12) == 1
     assert value(table, backbone="lightgcn", part="validation", metric="recall", k=12) == 1
     assert value(table, backbone="lightgcn", part="test", metric="coverage", k=12) == 1
@@ -53,7 +53,7 @@ def test_metrics_are_those_that_were_asked_for(checkerboard):
 
 
 def test_train_items_are_left_out_and_the_held_out_parts_are_not(hand_split):
-    table = evaluate(hand_split, {}, EvaluateConfig(ks=(1,)))
+    table = evaluate(hand_split, {}, EvaluateConfig(ks=(1,), baselines=()))
     # Popularity 2, 1, 1, 0: user 1 has item 0 in train, so item 1 comes first and is the validation item.
     assert value(table, part="validation", metric="recall", k=1) == 1
     # Users 0 and 2 have test items 3 and 0: only item 0 comes first, for user 2.
@@ -67,7 +67,7 @@ def test_popularity_ranks_the_lower_id_first_among_equals(hand_split):
 
 def test_a_part_without_interactions_has_no_rows(hand_split):
     split = type(hand_split)(3, 4, hand_split.train, hand_split.test, type(hand_split.test)(*np.empty((2, 0), "i4")))
-    assert set(evaluate(split, {}, EvaluateConfig(ks=(1,)))["part"].to_pylist()) == {"validation"}
+    assert set(evaluate(split, {}, EvaluateConfig(ks=(1,), baselines=()))["part"].to_pylist()) == {"validation"}
 
 
 def test_semantic_only_ranks_by_cosine(hand_split):
@@ -75,7 +75,7 @@ def test_semantic_only_ranks_by_cosine(hand_split):
     users = np.array([[1, 0], [0, 7], [3, 0]], dtype=np.float32)
     vectors = semantic_only(SemanticEmbeddings(users, items))
     assert (vectors.users @ vectors.items.T)[1] == pytest.approx([0, 2**-0.5, 1, 0])
-    table = evaluate(hand_split, {SEMANTIC_ONLY: vectors}, EvaluateConfig(ks=(1,)))
+    table = evaluate(hand_split, {SEMANTIC_ONLY: vectors}, EvaluateConfig(ks=(1,), baselines=()))
     # User 2 has item 2 in train; item 0 points the same way as the user and is the test item. User 0's is never first.
     assert value(table, backbone="semantic", part="test", metric="recall", k=1) == 0.5
 
@@ -108,14 +108,16 @@ def test_every_metric_has_its_rows_and_its_users(checkerboard, colours):
 
 
 def test_diversity_without_semantic_vectors_has_no_rows(hand_split):
-    found = measure(hand_split, {}, EvaluateConfig(ks=(2,), metrics=("recall", "diversity")))
+    found = measure(hand_split, {}, EvaluateConfig(baselines=(), ks=(2,), metrics=("recall", "diversity")))
     assert set(found.metrics["metric"].to_pylist()) == {"recall"}
 
 
 def test_a_user_without_a_value_is_null_and_left_out(hand_split):
     semantic = SemanticEmbeddings(np.eye(3, dtype=np.float32), np.eye(4, 3, dtype=np.float32))
     semantic.items[2] = 0  # of user 0 two items are left to rank, neither of which has a vector
-    found = measure(hand_split, {}, EvaluateConfig(ks=(3,), metrics=("recall", "diversity")), semantic=semantic)
+    found = measure(
+        hand_split, {}, EvaluateConfig(baselines=(), ks=(3,), metrics=("recall", "diversity")), semantic=semantic
+    )
     own = found.by_user.filter(pc.field("part") == "test")
     assert (own["user"].to_pylist(), own["diversity@3"].to_pylist()) == ([0, 2], [None, 1.0])
     assert value(found.metrics, part="test", metric="diversity", k=3) == 1
@@ -123,7 +125,7 @@ def test_a_user_without_a_value_is_null_and_left_out(hand_split):
 
 @pytest.mark.parametrize("intervals", ["normal", "bootstrap"])
 def test_nothing_held_out_at_all(hand_split, intervals):
-    found = measure(hand_split.all_in_train(), {}, EvaluateConfig(intervals=intervals))
+    found = measure(hand_split.all_in_train(), {}, EvaluateConfig(baselines=(), intervals=intervals))
     assert [len(found.metrics), len(found.by_user), len(found.groups)] == [0, 0, 0]
     assert found.groups.schema.equals(GROUP_METRICS)
 
@@ -141,7 +143,9 @@ def random_split(seed):
 @given(st.integers(0, 10_000))
 def test_groups_by_brute_force(seed):
     split = random_split(seed)
-    found = measure(split, {}, EvaluateConfig(ks=(4,), metrics=("recall", "ndcg", "mrr"))).groups.to_pylist()
+    found = measure(
+        split, {}, EvaluateConfig(baselines=(), ks=(4,), metrics=("recall", "ndcg", "mrr"))
+    ).groups.to_pylist()
     ranked = top_k(split, *popularity(split), 4).items
     taken = {side: np.bincount(getattr(split.train, side), minlength=n) for side, n in (("user", 12), ("item", 15))}
     test = list(zip(split.test.user.tolist(), split.test.item.tolist(), strict=True))

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from rlmrec_core.models.graph.alignments.base import Adapter, Alignment, AlignmentSettings, Entry, product_dtype
+from rlmrec_core.models.graph.adapter import Adapter
+from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry, product_dtype
 from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import info_nce
 from rlmrec_core.vectors import SemanticEmbeddings

@@ -1,6 +1,7 @@
 """The contract of a backbone: what training, alignment and inference ask of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import bpr
+from rlmrec_core.vectors import Float32Array
 
 
 class Batch(NamedTuple):
@@ -35,19 +37,31 @@ class Backbone(nn.Module, ABC):
     A subclass declares its hyper-parameters as `Settings`, keeps what must survive a checkpoint in parameters and
     buffers, and draws random numbers from the generator it is given. It knows nothing of alignment: the table handed
     to `encode` and `step` may be the model's own or one with masked rows, of any width.
+
+    Attributes:
+        Settings: The class of its hyper-parameters. Where that is a `SemanticSettings`, the constructor takes the
+            semantic vectors as a fifth argument.
+        samples_negatives: Whether a batch comes with a negative for each pair.
+        has_table: Whether it learns a vector for every id.
     """
 
     Settings: ClassVar[type[Section]] = Section
     samples_negatives: ClassVar[bool] = True
+    has_table: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, size: int, generator: torch.Generator) -> None:
         """A subclass takes its settings as a fourth argument."""
         super().__init__()
         self.graph = graph
-        table = torch.empty(graph.n_nodes, size)
-        for side in table.split([graph.n_users, graph.n_items]):
-            nn.init.xavier_uniform_(side, generator=generator)
-        self.table = nn.Parameter(table)
+        if self.has_table:
+            table = torch.empty(graph.n_nodes, size)
+            for side in table.split([graph.n_users, graph.n_items]):
+                nn.init.xavier_uniform_(side, generator=generator)
+            self.table = nn.Parameter(table)
+
+    def initial(self) -> Tensor:
+        """What is propagated, (n_nodes, size): the table, or what a backbone makes of texts."""
+        return self.table
 
     def output_size(self, size: int) -> int:
         """Width D of the nodes' vectors for a table of width `size`."""
@@ -58,6 +72,14 @@ class Backbone(nn.Module, ABC):
 
         A checkpoint is taken between epochs and holds parameters and buffers only.
         """
+
+    @classmethod
+    def place_items(cls, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
+        """Where items without interactions stand, by their semantic vectors: (n, d_s) to (n, D).
+
+        weights: the trained parameters by name. None for a backbone that makes nothing of texts.
+        """
+        return None
 
     @abstractmethod
     def encode(self, table: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlmrec_core.models.graph import losses
-from rlmrec_core.models.graph.losses import bpr, contrast, info_nce, log_partition
+from rlmrec_core.models.graph.losses import bpr, contrast, info_nce, log_partition, sampled_softmax
 
 
 def naive_info_nce(anchors, keys, own, tau):
@@ -54,6 +54,34 @@ def test_bpr_and_its_gradient_equal_the_naive_form_in_chunks_of_any_size(monkeyp
 def test_gradient_of_bpr():
     nodes, *ids = ranked_pairs(0)
     assert torch.autograd.gradcheck(lambda nodes: bpr(nodes, *ids), nodes)
+
+
+def softmax_case(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, 4, dtype=torch.float64, generator=generator, requires_grad=True) for n in (7, 7, 5)]
+
+
+def naive_sampled_softmax(anchors, positives, negatives, tau):
+    every = torch.cat([positives[:, None], negatives.expand(len(anchors), -1, -1)], dim=1)
+    cosines = F.cosine_similarity(anchors[:, None], every, dim=2)
+    return F.cross_entropy(cosines / tau, torch.zeros(len(anchors), dtype=torch.long))
+
+
+@pytest.mark.parametrize("chunk", [1, 15, 1 << 20])
+@pytest.mark.parametrize("tau", [0.05, 1.0])
+def test_sampled_softmax_and_its_gradient_equal_the_naive_form(monkeypatch, chunk, tau):
+    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", chunk)
+    case = softmax_case(chunk)
+    found, wanted = sampled_softmax(*case, tau=tau), naive_sampled_softmax(*case, tau)
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(*(torch.autograd.grad(3 * loss, case) for loss in (found, wanted)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_gradient_of_sampled_softmax():
+    assert torch.autograd.gradcheck(lambda *case: sampled_softmax(*case, tau=0.2), softmax_case(0))
+    with pytest.raises(ValueError, match="tau is"):
+        sampled_softmax(*softmax_case(0), tau=0.01)
 
 
 def test_info_nce_by_hand():

@@ -1,0 +1,102 @@
+"""AlphaRec: mapped texts in the place of an id table, ranked by cosine above sampled items."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from rlmrec_core.config.training import SemanticSettings
+from rlmrec_core.models.graph.adapter import Adapter
+from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
+from rlmrec_core.models.graph.graph import Graph
+from rlmrec_core.models.graph.losses import MIN_TAU, sampled_softmax
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+
+_MAPPING = "mapping."
+
+
+class AlphaRecSettings(SemanticSettings):
+    """Hyper-parameters of AlphaRec."""
+
+    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L")
+    tau: float = Field(0.15, ge=MIN_TAU, description="Temperature of the loss")
+    n_negatives: int = Field(256, ge=1, description="Items drawn for a step, above which its pairs are to rank")
+
+
+class AlphaRec(LayerSum):
+    r"""Sheng et al., "Language Representations Can be What Recommenders Need: Findings and Potentials", ICLR 2025.
+
+    There is no id table: E_0 = f(S), where S holds the items' semantic vectors and, for a user, the mean of those of
+    their train items, and f is an MLP. E = sum over l = 0..L of A_hat^l E_0, ranked by cosine. The loss is a softmax
+    over the positive item and `n_negatives` uniform ones, which the pairs of a step share, where the paper draws them
+    for each pair. An item without a text enters as f(0), which is learnt, and one without interactions stays at f(s).
+    """
+
+    Settings = AlphaRecSettings
+    samples_negatives: ClassVar[bool] = False
+    has_table: ClassVar[bool] = False
+    texts: Tensor
+    known_items: Tensor
+
+    def __init__(
+        self,
+        graph: Graph,
+        size: int,
+        generator: torch.Generator,
+        settings: AlphaRecSettings,
+        semantic: SemanticEmbeddings,
+    ) -> None:
+        super().__init__(graph, size, generator, n_layers=settings.n_layers)
+        self.tau, self.n_negatives = settings.tau, settings.n_negatives
+        # An item that train does not have must not sink for being nobody's choice: it is no negative.
+        degrees = graph.pattern.row_sums(torch.ones_like(graph.values))
+        # Not persistent: input data has no place among the model's weights.
+        self.register_buffer("known_items", degrees[graph.n_users :].nonzero().squeeze(1), persistent=False)
+        self.register_buffer("texts", _texts(graph, semantic), persistent=False)
+        self.mapping = Adapter(self.texts.shape[1], size, generator, torch.float32)
+
+    def initial(self) -> Tensor:
+        mapped: Tensor = self.mapping(self.texts)
+        return mapped
+
+    def encode(self, table: Tensor) -> Tensor:
+        return F.normalize(super().encode(table), dim=1)
+
+    def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
+        nodes = super().encode(table)
+        users, items = self.sides(nodes)
+        drawn = torch.randint(
+            len(self.known_items), (self.n_negatives,), generator=generator, device=self.known_items.device
+        )
+        loss = sampled_softmax(
+            users.index_select(0, batch.users),
+            items.index_select(0, batch.positives),
+            items.index_select(0, self.known_items[drawn]),
+            tau=self.tau,
+        )
+        return Step(nodes, {"softmax": loss})
+
+    @classmethod
+    def place_items(cls, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
+        mapping = {name.removeprefix(_MAPPING): tensor for name, tensor in weights.items() if name.startswith(_MAPPING)}
+        size = len(mapping["2.bias"])
+        adapter = Adapter(vectors.shape[1], size, torch.Generator(), torch.float32)
+        adapter.load_state_dict(mapping)
+        with torch.no_grad():
+            placed: Float32Array = F.normalize(adapter(torch.from_numpy(vectors)), dim=1).numpy()
+        return placed
+
+
+def _texts(graph: Graph, semantic: SemanticEmbeddings) -> Tensor:
+    """Semantic vectors of all nodes, a user's the mean of those of their train items that have one, (n_nodes, d_s)."""
+    items = torch.from_numpy(semantic.items).to(graph.values.device)
+    known = items.any(dim=1, keepdim=True).to(items.dtype)
+    both = torch.nn.functional.pad(torch.cat([items, known], dim=1), (0, 0, graph.n_users, 0))
+    sums = graph.pattern.multiply(torch.ones_like(graph.values), both)[: graph.n_users]
+    return torch.cat([sums[:, :-1] / sums[:, -1:].clamp_min(1), items])
+
+
+BACKBONE = AlphaRec

@@ -1,0 +1,114 @@
+"""AlphaRec and Weft, which read the semantic vectors, against their formulas on dense matrices."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rlmrec_core.config import TrainConfig
+from rlmrec_core.models import place_items
+from rlmrec_core.models.graph import fit
+from rlmrec_core.models.graph.backbones import Batch, backbone_class, build_backbone
+from rlmrec_core.models.graph.graph import Graph
+from rlmrec_core.split import Edges, Split
+from rlmrec_core.vectors import SemanticEmbeddings
+
+NAMES = ("alpharec", "weft")
+
+
+def world():
+    """Five users, six items; item 5 is in nobody's train part, item 2 has no text, user 4 only item 2."""
+    user, item = np.array([[0, 0], [0, 1], [1, 1], [1, 3], [2, 0], [2, 4], [3, 2], [3, 3], [4, 2]], np.int32).T
+    nothing = Edges(user[:0], item[:0])
+    vectors = np.random.default_rng(0).normal(size=(11, 8)).astype(np.float32)
+    vectors[5 + 2] = 0
+    return Split(5, 6, Edges(user, item), nothing, nothing), SemanticEmbeddings(vectors[:5], vectors[5:])
+
+
+def build(name, **hyper):
+    split, semantic = world()
+    settings = backbone_class(name).Settings(**hyper)
+    return build_backbone(name, Graph.from_split(split), 4, torch.Generator().manual_seed(0), settings, semantic)
+
+
+def adjacency(split):
+    edges = torch.zeros(11, 11)
+    user, item = (torch.from_numpy(ids).long() for ids in split.train)
+    edges[user, item + 5] = edges[item + 5, user] = 1
+    scale = edges.sum(1).clamp_min(1).rsqrt()
+    return scale[:, None] * edges * scale
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_users_enter_as_the_mean_of_their_items_texts(name):
+    model, (split, semantic) = build(name), world()
+    of_user = [semantic.items[split.train.item[split.train.user == user]] for user in range(5)]
+    means = [rows[rows.any(axis=1)].mean(axis=0) if rows.any() else np.zeros(8) for rows in of_user]
+    wanted = torch.from_numpy(np.concatenate([np.stack(means), semantic.items]).astype(np.float32))
+    torch.testing.assert_close(model.texts, wanted)
+    mapped = model.mapping(wanted)
+    torch.testing.assert_close(model.initial(), mapped if name == "alpharec" else mapped + model.table)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_encode_is_the_sum_of_layers_at_length_one(name):
+    model, (split, _) = build(name, n_layers=2), world()
+    table, step = torch.randn(11, 4), adjacency(split)
+    torch.testing.assert_close(model.encode(table), F.normalize(table + step @ table + step @ step @ table, dim=1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_ranks_each_positive_above_the_drawn_items(name):
+    model = build(name, n_negatives=7, tau=0.3)
+    batch = Batch(torch.tensor([0, 3, 3]), torch.tensor([0, 2, 3]), None)
+    nodes, losses = model.step(model.initial(), batch, torch.Generator().manual_seed(5))
+    drawn = torch.tensor([0, 1, 2, 3, 4])[torch.randint(5, (7,), generator=torch.Generator().manual_seed(5))]
+    unit = F.normalize(nodes, dim=1)
+    wanted = []
+    for user, item in zip(batch.users, batch.positives, strict=True):
+        scores = unit[5 + torch.cat([item[None], drawn])] @ unit[user] / 0.3
+        wanted.append(F.cross_entropy(scores[None], torch.tensor([0])))
+    torch.testing.assert_close(losses["softmax"], torch.stack(wanted).mean())
+
+
+def test_an_item_that_train_does_not_have_is_no_negative_and_has_no_residual():
+    model = build("weft")
+    assert model.known_items.tolist() == [0, 1, 2, 3, 4]
+    assert not model.table[5 + 5].any() and model.table[:10].any(dim=1).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_new_items_are_placed_as_items_without_interactions_are(name, checkerboard, colours):
+    """The last items of the board, with every interaction taken away, stand where a new item with their text does."""
+    split = Split(40, 64, checkerboard.train, checkerboard.validation, checkerboard.test)
+    new = np.concatenate([colours.items[:3], np.zeros((1, 8), np.float32)])
+    semantic = SemanticEmbeddings(colours.users, np.concatenate([colours.items, new]))
+    settings = TrainConfig(max_epochs=12, embedding_size=8, batch_size=240, learning_rate=0.02).run(name, "base", 1)
+    found = fit(split, settings, semantic)
+    placed = place_items(settings, found.weights, new)
+    np.testing.assert_allclose(placed, found.item_vectors[60:], atol=1e-6)
+    scores = found.user_vectors @ placed[:3].T
+    even = np.arange(40) % 2 == 0
+    colour = np.arange(3) % 2 == 0
+    assert scores[even][:, colour].min() > scores[even][:, ~colour].max()
+    assert scores[~even][:, ~colour].min() > scores[~even][:, colour].max()
+
+
+def test_other_models_have_no_place_of_their_own_for_new_items(checkerboard):
+    settings = TrainConfig(max_epochs=1).run("lightgcn", "base", 1)
+    assert place_items(settings, fit(checkerboard, settings).weights, np.ones((2, 8), np.float32)) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_read_is_what_the_key_says(name, checkerboard, colours):
+    quick = {"max_epochs": 3, "embedding_size": 8}
+    settings = TrainConfig(**quick).run(name, "base", 1)
+    assert settings.reads_semantics
+    control = TrainConfig(**quick, backbone_settings={name: {"shuffle": True}}).run(name, "base", 1)
+    assert control.model_id != settings.model_id
+    read, shuffled = (fit(checkerboard, run, colours).item_vectors for run in (settings, control))
+    assert not np.array_equal(read, shuffled)
+    by_hand = fit(checkerboard, settings, colours.shuffled(1)).item_vectors
+    assert np.array_equal(by_hand, shuffled)
+    with pytest.raises(ValueError, match=f"backbone '{name}' needs semantic vectors; run the embed stage"):
+        fit(checkerboard, settings)
