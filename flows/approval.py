@@ -6,7 +6,7 @@ from typing import Any
 from prefect import pause_flow_run
 from prefect.input import RunInput
 
-from rlmrec_core.config import ProfileConfig
+from rlmrec_core.config import ProfileConfig, ReasonsConfig
 from tasks import report
 
 _PATIENCE = 7 * 24 * 3600
@@ -23,7 +23,7 @@ class Approval(RunInput):
     approve: bool = False
 
 
-def approved(config: ProfileConfig, plan: Callable[[], dict[str, Any]]) -> None:
+def approved(config: ProfileConfig | ReasonsConfig, plan: Callable[[], dict[str, Any]]) -> None:
     """Return once the cost is approved; at once where it stays below the threshold, or where there is none.
 
     Raises NotApproved if it was declined.

@@ -99,7 +99,7 @@ def plan(
     store: StoreOption = "artifacts",
     set_: SetOption = None,
 ) -> None:
-    """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model."""
+    """Say what profiles, and reasons in a model's words, would cost. Reads and divides the data and asks no model."""
     chosen = settings(config, dataset, data, set_ or [])
     settle(store)
     from tasks.plan import plan_by_hand
@@ -111,7 +111,7 @@ def plan(
             table.add_row(name, "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
         console.print(table)
     if not rows:
-        console.print("no profile is written by a model server: nothing costs anything")
+        console.print("nothing is written by a model server: nothing costs anything")
 
 
 @app.command()

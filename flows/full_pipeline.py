@@ -45,7 +45,7 @@ def rlmrec(
 
     def work(settings: PipelineConfig, gates: Gates) -> None:
         run_stages(settings, store, force, gates=gates)
-        show_page(store, config.data_name, gates.done["recommend"][0].ref)
+        show_page(store, config.data_name, gates.done)
         publish(store, config, gates)  # last: what is put to use is whole
 
     ended = gated(config, store, work)
@@ -83,7 +83,7 @@ def run_stages(
     force: bool = False,
     *,
     first: str = "ingest",
-    last: str = "recommend",
+    last: str = "reasons",
     previous: ArtifactRef | None = None,
     gates: Gates | None = None,
 ) -> Done:

@@ -7,7 +7,7 @@ from prefect import State, flow
 from flows.full_pipeline import end_stages, gated, quick_subflows, run_stages
 from rlmrec_core.config import PipelineConfig
 from storage import ArtifactStore, StoreConfig
-from tasks import report
+from tasks import datasets, report
 from tasks.datasets import chosen
 from tasks.gates import Gates
 from tasks.last_run import last_config
@@ -17,7 +17,9 @@ from tasks.summary import show_stages
 
 @flow(name="plan", persist_result=False)
 def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig()) -> list[dict[str, Any]]:
-    """Say what the profiles would cost. Reads and divides the data, which is free, and asks no model.
+    """Say what profiles, and reasons in a model's words, would cost.
+
+    Reads and divides the data, which is free, and asks no model.
 
     Args:
         config: Settings of every stage, as in the full pipeline.
@@ -26,11 +28,11 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
     with report.about(config.data_name), quick_subflows():
         done = run_stages(config, store, last="prepare")
         raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
-        rows: list[dict[str, Any]] = plan_task(config.item_profiles, config.user_profiles, store, raw, split)
+        rows: list[dict[str, Any]] = plan_task(config, store, raw, split)
     for row in rows:
         report.log().info("plan: %s", row)
     if not rows:
-        report.log().info("plan: no profile is written by a model server, nothing costs anything")
+        report.log().info("plan: nothing is written by a model server, nothing costs anything")
     return rows
 
 
@@ -38,7 +40,7 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
 def retry_failed(
     config: PipelineConfig | None = None, store: StoreConfig = StoreConfig(), name: str | None = None
 ) -> State[None]:
-    """Ask once more for the profiles and vectors that could not be had, and for nothing else.
+    """Ask once more for the profiles, vectors and reasons that could not be had, and for nothing else.
 
     Works on the data set's latest data. What is finished already is found and left as it is.
 
@@ -53,6 +55,8 @@ def retry_failed(
     def work(settings: PipelineConfig, gates: Gates) -> None:
         again = settings.model_copy(update={"embed": settings.embed.model_copy(update={"retry_failed": True})})
         run_stages(again, store, first="item_profiles", last="embed", gates=gates)
+        if datasets.latest_keys(artifacts, wanted.data_name).get("recommend"):
+            run_stages(again, store, first="reasons", gates=gates)
         show_stages(store, wanted, gates)
 
     return gated(wanted, store, work)

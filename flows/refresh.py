@@ -37,7 +37,7 @@ def refresh_profiles(
     before = latest_profiles(artifacts, wanted.data_name)
 
     def work(settings: PipelineConfig, gates: Gates) -> None:
-        last, previous = "recommend" if retrain else "embed", before.get("user_profiles")
+        last, previous = "reasons" if retrain else "embed", before.get("user_profiles")
         done = run_stages(settings, store, last=last, previous=previous, gates=gates)
         show_changes(store, before, done)
         publish(store, wanted, gates) if retrain else show_stages(store, wanted, gates)

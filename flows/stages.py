@@ -19,6 +19,7 @@ from rlmrec_core.config import (
     IngestConfig,
     PrepareConfig,
     ProfileConfig,
+    ReasonsConfig,
     RecommendConfig,
     TrainConfig,
 )
@@ -26,12 +27,17 @@ from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.datasets import chosen, remember
 from tasks.plan import plan_of_items, plan_of_users
+from tasks.reasons import plan_of_reasons
 from tasks.stage import StageResult, as_states
 from tasks.stages import STAGE, train_for_this_data
 
 Data = TypeVar("Data")
 _LOCAL = EngineConfig()
-_COSTS: dict[str, Callable[..., dict[str, Any]]] = {"item_profiles": plan_of_items, "user_profiles": plan_of_users}
+_COSTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "item_profiles": plan_of_items,
+    "user_profiles": plan_of_users,
+    "reasons": plan_of_reasons,
+}
 """Stages whose cost somebody may have to approve, with what plans it."""
 
 
@@ -228,6 +234,26 @@ def recommend(
         name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
     return _one("recommend", name, config, store, force, prepare=prepare, evaluate=evaluate)
+
+
+@flow(name="reasons", persist_result=False)
+def reasons(
+    config: ReasonsConfig = ReasonsConfig(),
+    store: StoreConfig = StoreConfig(),
+    recommend: str | None = None,
+    force: bool = False,
+    name: str | None = None,
+) -> StageResult:
+    """Put the reasons of lists into the words of a language model; only where config.generator is llm.
+
+    Args:
+        config: In whose words, how long, and how many of each list.
+        store: Where artifacts are kept.
+        recommend: Key of the recommend artifact; None takes the latest.
+        force: Build anew even if the artifact is there; answers already paid for are not asked again.
+        name: Data set whose latest are taken; None: the only one in the store, the sample aside.
+    """
+    return _one("reasons", name, config, store, force, recommend=recommend)
 
 
 def _one(stage: str, *arguments: Any, **keys: Any) -> StageResult:

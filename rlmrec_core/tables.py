@@ -211,6 +211,22 @@ REASONS = pa.schema(
         pa.field("sentence", pa.string(), nullable=False),
     ]
 )
+WRITTEN_REASONS = pa.schema(
+    [
+        *REASONS,
+        # Who wrote the sentence: llm or extractive; then, where the model was asked, why it is not the model's.
+        pa.field("generator", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("prompt_version", pa.string()),
+        pa.field("prompt_hash", pa.string()),
+        pa.field("tokens_in", pa.int64()),
+        pa.field("tokens_out", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("attempts", pa.int32()),
+    ]
+)
 
 
 class TableError(ValueError):

@@ -52,7 +52,7 @@ class Gates:
 
     def check(self, stage: str, done: Done) -> None:
         """Judge the figures of a stage that has just ended. Raises GateClosed if one of them stops the run."""
-        self.done = done
+        self.done |= done
         figures = _FIGURES[stage](self._artifacts, done, self.promoted) if stage in _FIGURES else []
         before = self.promoted["figures"] if self.promoted else {}
         incomparable = {figure.what for figure in figures if stage in self._changed}
@@ -180,6 +180,10 @@ def _encoder(vectors: pa.Table) -> tuple[bytes | None, bytes | None]:
     return metadata.get(b"encoder"), metadata.get(b"digest")
 
 
+def _of_reasons(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[Figure]:
+    return [Figure("cost_usd", "spent on reasons", spent_on(artifacts, done["reasons"][0])["usd"], "usd")]
+
+
 def _of_recommend(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[Figure]:
     lists = _ref(done, "recommend")
     n_users = artifacts.dataset(_ref(done, "prepare"), "user_index").count_rows()
@@ -194,6 +198,7 @@ _FIGURES: dict[str, _Figures] = {
     "user_profiles": _of_profiles("user_profiles"),
     "embed": _of_embed,
     "recommend": _of_recommend,
+    "reasons": _of_reasons,
 }
 
 

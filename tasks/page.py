@@ -13,14 +13,16 @@ from rlmrec_core.reports import page
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.dataset_statistics import facts
+from tasks.evidence import profile_texts
 from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.models import load_split
-from tasks.reasons import profile_texts
+from tasks.reasons import audit
 from tasks.recommend import measured_models
 from tasks.results import Results
 from tasks.stage import Stage
+from tasks.stages import Done
 
-VERSION = 1
+VERSION = 2
 PAGE = "report.html"
 _USERS, _ITEMS = 300, 2_500
 """Shown at most; those of the users are spread evenly over all, those of the items are what they meet, and the most
@@ -35,7 +37,10 @@ _Place = tuple[int, float, str]
 
 def report_page(artifacts: ArtifactStore, results: Results) -> str:
     """Where the report of these results is; it is made if it is not there yet."""
-    stage = Stage("report", VERSION, (), {}, {"recommend": results.lists.key})
+    inputs = {"recommend": results.lists.key}
+    if results.reasons != results.lists:
+        inputs["reasons"] = results.reasons.key
+    stage = Stage("report", VERSION, (), {}, inputs)
 
     def write(out: ArtifactWriter) -> None:
         material = _Material(artifacts, results)
@@ -48,10 +53,11 @@ def report_page(artifacts: ArtifactStore, results: Results) -> str:
     return artifacts.address(stage.run(artifacts, write, force=False).ref, PAGE)
 
 
-def show_page(store: StoreConfig, name: str, lists: ArtifactRef) -> None:
-    """Make the report of a run that wrote these lists, and say in the UI where it is."""
+def show_page(store: StoreConfig, name: str, done: Done) -> None:
+    """Make the report of a run that wrote lists, and say in the UI where it is."""
     artifacts = ArtifactStore.open(store)
-    address = report_page(artifacts, Results.of(artifacts, name, lists))
+    keys = {stage: [result.ref.key for result in results] for stage, results in done.items()}
+    address = report_page(artifacts, Results.of(artifacts, name, keys))
     said = f"`{address}`\n\nOne file that stands alone: download it, or open it with `rlmrec report`."
     report.show_markdown("report", said, "The run on one page: models, data, costs, and people with their lists")
 
@@ -92,6 +98,7 @@ class _Material:
             "curve": self._curve(),
             "data": [list(pair) for pair in self._data().items()],
             "costs": self._costs(),
+            "reasons": self._authors_of_reasons(),
             "users": [self._user(user, place, lists[user]) for user in users],
             "items": [self._item(item, place, user_place) for item in items],
         }
@@ -102,8 +109,8 @@ class _Material:
         results = self.results
         wanted = pc.field("user_id").isin([results.user_ids[user] for user in users])
         lists, reasons = (
-            self.artifacts.dataset(results.lists, name).to_table(filter=wanted)
-            for name in ("recommendations", "reasons")
+            self.artifacts.dataset(ref, name).to_table(filter=wanted)
+            for ref, name in ((results.lists, "recommendations"), (results.reasons, "reasons"))
         )
         found: dict[int, list[_Place]] = {user: [] for user in users}
         for row, sentence in zip(lists.to_pylist(), reasons["sentence"].to_pylist(), strict=True):
@@ -157,6 +164,12 @@ class _Material:
                 roles = {side: f"{side}_profiles" for side in ("item", "user")}
                 return {side: ArtifactRef(role, inputs[role], self.artifacts.url) for side, role in roles.items()}
         return {}
+
+    def _authors_of_reasons(self) -> str:
+        if self.results.reasons == self.results.lists:
+            return "Every reason is made of its evidence, without a language model."
+        said = audit(self.artifacts.table(self.results.reasons, "reasons", ["generator", "error", "model"]))
+        return f"Reasons: {said}."
 
     def _curve(self) -> list[list[float]]:
         history = self.artifacts.table(self.train, "history")

@@ -7,25 +7,30 @@ from prefect import task
 from rlmrec_core import profiling
 from rlmrec_core.config import PipelineConfig, ProfileConfig
 from storage import ArtifactRef, ArtifactStore, StoreConfig
-from tasks import report
+from tasks import datasets, report
 from tasks.item_profiles import item_stage
 from tasks.profiles import train_corpus
+from tasks.reasons import assumed_plan_of_reasons, plan_of_reasons
 from tasks.stage import UNCACHED
 from tasks.stages import run_by_hand
 
 
 @task(name="plan", **UNCACHED)
-def plan(
-    items: ProfileConfig, users: ProfileConfig, store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef
-) -> list[dict[str, Any]]:
-    """One row for each side: requests, tokens, dollars, cache hits, and what a change of one item invalidates."""
+def plan(config: PipelineConfig, store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef) -> list[dict[str, Any]]:
+    """One row for each side: requests, tokens, dollars, cache hits, and what a change of one item invalidates.
+
+    One more for the reasons where a model is to write them.
+    """
     artifacts = ArtifactStore.open(store)
+    items, users = config.item_profiles, config.user_profiles
     rows: list[dict[str, Any]] = []
     if items.generator == "llm":
         rows.append(plan_of_items(items, store, ingest, prepare))
     if users.generator == "llm":
         written = artifacts.find("item_profiles", item_stage(items.resolved(), ingest, prepare).key)
         rows.append(plan_of_users(users, store, ingest, prepare, written))
+    if config.reasons.generator == "llm":
+        rows.append(_plan_of_reasons(config, store, prepare))
     report.show_table("plan", rows, "What would be asked, and what it would cost")
     return rows
 
@@ -56,8 +61,19 @@ def plan_of_users(
     return row | {"note": "; ".join(filter(None, [row["note"], note]))}
 
 
+def _plan_of_reasons(config: PipelineConfig, store: StoreConfig, prepare: ArtifactRef) -> dict[str, Any]:
+    """About the latest lists of the data as they are now; where there are none, about as many as there will be."""
+    artifacts = ArtifactStore.open(store)
+    for key in datasets.latest_keys(artifacts, config.data_name).get("recommend", []):
+        lists = artifacts.find("recommend", key)
+        if lists and artifacts.manifest(lists).content.inputs["prepare"] == prepare.key:
+            row = plan_of_reasons(config.reasons, store, lists)
+            return row | {"note": "; ".join(filter(None, [row["note"], "about the latest lists"]))}
+    return assumed_plan_of_reasons(config.reasons, store, prepare, config.recommend.k)
+
+
 def plan_by_hand(config: PipelineConfig, store: StoreConfig) -> list[dict[str, Any]]:
     """What the deployment `plan` says, computed in this process. Reads and divides the data if that was not done."""
     done = run_by_hand(config, store, last="prepare")
     raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
-    return plan.fn(config.item_profiles, config.user_profiles, store, raw, split)
+    return plan.fn(config, store, raw, split)

@@ -1,7 +1,7 @@
 """What the stages that work on text share: the train corpus, keys, imported profiles, costs and the audit."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -79,18 +79,19 @@ def run_profiles(
     result = stage.run(artifacts, write, force=force)
     shards.remove(stage, artifacts, n_shards)
     if result.unfinished:
-        result = replace(result, unfinished=_lacking(artifacts.table(result.ref, "profiles", ["status", "error"])))
+        profiles = artifacts.table(result.ref, "profiles", ["status", "error"])
+        result = replace(result, unfinished=lacking(failures(profiles), len(profiles), "profiles"))
     if result.status == "computed":
         figures = audit(artifacts.table(result.ref, "profiles", ["id", "summarization"]))
         show_audit(stage.name, artifacts, ArtifactRef("prepare", stage.inputs["prepare"], artifacts.url), figures)
     return result
 
 
-def _lacking(profiles: pa.Table) -> str:
-    """How many of the profiles could not be had, and why, the most frequent reasons first."""
-    reasons = Counter(failures(profiles))
+def lacking(errors: Iterable[str], total: int, what: str) -> str:
+    """How many of so many texts could not be had, and why, the most frequent reasons first."""
+    reasons = Counter(errors)
     why = "; ".join(f"{number} x {reason[:_LONGEST]}" for reason, number in reasons.most_common(_REASONS))
-    return f"{reasons.total():,} of {len(profiles):,} profiles could not be had: {why}"
+    return f"{reasons.total():,} of {total:,} {what} could not be had: {why}"
 
 
 def run_profiles_shard(

@@ -16,12 +16,12 @@ from rlmrec_core.tables import REASONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.cold_start import NEW_ITEMS, lists_of_new
+from tasks.evidence import meaning, reasons_batches
 from tasks.metrics import best_model
 from tasks.models import embed_of, load_model, load_split, model_settings, titles_of
-from tasks.reasons import meaning, reasons_batches
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
-VERSION = 5
+VERSION = 6
 
 
 @task(name="recommend", **UNCACHED)
@@ -48,7 +48,8 @@ def recommend(
         with out.stream("recommendations.csv") as file:
             write_csv(lists, file)
         models = measured_models(artifacts, evaluate)
-        known = known_pairs(split, config.left_out)
+        # Evidence is what the model has learnt from: a held-out interaction is shown to nobody.
+        known = known_pairs(split, config.fit_on)
         found = evidence(ranking, known, vectors, **meaning(artifacts, models))
         named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
         out.batches("reasons", REASONS, reasons_batches(found, *named))

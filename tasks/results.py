@@ -1,6 +1,6 @@
 """What the lists in use of a data set give to people: their model, with the ids and titles of the data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -17,6 +17,7 @@ from storage import ArtifactRef, ArtifactStore, StoreError
 from tasks import datasets, promotion
 from tasks.cold_start import NEW_ITEMS
 from tasks.models import load_split, load_vectors, model_settings, titles_of
+from tasks.reasons import reasons_of
 
 
 class UnknownId(LookupError):
@@ -36,12 +37,14 @@ class ListedItem(NamedTuple):
 class Results:
     """A run's chosen model and all that its lists are made of.
 
-    lists: the recommend artifact; config: how it was made; written: when, ISO 8601 in UTC; user_ids, item_ids, titles:
-    by number; vectors: of the model that made the lists; recommender: answers by number.
+    lists: the recommend artifact; reasons: the one whose reasons speak of them; config: how they were made; written:
+    when, ISO 8601 in UTC; user_ids, item_ids, titles: by number; vectors: of the model that made the lists;
+    recommender: answers by number.
     """
 
     name: str
     lists: ArtifactRef
+    reasons: ArtifactRef
     config: RecommendConfig
     model: ModelId
     written: str
@@ -61,21 +64,24 @@ class Results:
         return cls.of(artifacts, name, cls.newest(artifacts, name))
 
     @staticmethod
-    def newest(artifacts: ArtifactStore, name: str) -> ArtifactRef:
-        """The data set's lists that are in use, else those of its last run. Raises StoreError if there are none."""
+    def newest(artifacts: ArtifactStore, name: str) -> Mapping[str, Sequence[str]]:
+        """Keys by stage of what is in use of the data set, else of its last run. Raises StoreError without lists."""
         in_use = promotion.current(artifacts, name)
-        keys = (in_use["artifacts"] if in_use else datasets.latest_keys(artifacts, name)).get("recommend")
-        if not keys:
+        latest = datasets.latest_keys(artifacts, name)
+        keys: Mapping[str, Sequence[str]] = in_use["artifacts"] if in_use else latest
+        if not keys.get("recommend"):
             known = ", ".join(datasets.names(artifacts)) or "none"
             raise StoreError(
                 f"{artifacts.url} has no recommendations for the data set {name!r} (there are: {known}): run the full "
                 "pipeline first"
             )
-        return ArtifactRef("recommend", keys[0], artifacts.url)
+        # Another try for reasons that failed is noted without a promotion.
+        return {**keys, "reasons": [*latest.get("reasons", ()), *keys.get("reasons", ())]}
 
     @classmethod
-    def of(cls, artifacts: ArtifactStore, name: str, lists: ArtifactRef) -> "Results":
-        """The results that belong to an artifact of recommend."""
+    def of(cls, artifacts: ArtifactStore, name: str, keys: Mapping[str, Sequence[str]]) -> "Results":
+        """The results that belong to artifacts with these keys, by stage: recommend, and reasons if there are any."""
+        lists = ArtifactRef("recommend", keys["recommend"][0], artifacts.url)
         manifest = artifacts.manifest(lists)
         prepare, model = (ArtifactRef(role, manifest.content.inputs[role], lists.url) for role in ("prepare", "train"))
         config = RecommendConfig.model_validate(manifest.content.config)
@@ -84,6 +90,7 @@ class Results:
         return cls(
             name,
             lists,
+            reasons_of(artifacts, lists, keys),
             config,
             model_settings(artifacts, model).model_id,
             manifest.run.created,

@@ -35,7 +35,7 @@ class Served:
 
     def renew(self) -> bool:
         """Take newer results if there are any."""
-        if Results.newest(self._artifacts, self._name) == self.results.lists:
+        if self.results.lists.key in Results.newest(self._artifacts, self._name)["recommend"]:
             return False
         self.results = Results.open(self._artifacts, self._name)
         self.switches += 1

@@ -73,6 +73,7 @@ class StageSpec:
         sharding: How one artifact is divided among workers; None where it is not.
         takes_engine: Whether workers may do it: shards of one artifact, or several artifacts side by side.
         for_semantics: Whether it is left out where no model reads text.
+        wanted: Whether the settings ask for it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class StageSpec:
     sharding: Sharding | None = None
     takes_engine: bool = False
     for_semantics: bool = False
+    wanted: Callable[[PipelineConfig], bool] = lambda config: True
 
     @property
     def task(self) -> Task[..., Any]:
@@ -115,11 +117,15 @@ STAGES = (
     StageSpec("train", "tasks.train.train", ("prepare", "embed"), _a_call_for_each_model, takes_engine=True),
     StageSpec("evaluate", "tasks.evaluate.evaluate", ("prepare", "train"), _one_call_with_all_models),
     StageSpec("recommend", "tasks.recommend.recommend", ("prepare", "evaluate")),
+    StageSpec(
+        "reasons", "tasks.reasons.write_reasons", ("recommend",),
+        wanted=lambda config: config.reasons.generator == "llm",
+    ),
 )  # fmt: skip
 STAGE = {spec.name: spec for spec in STAGES}
 
 
-def between(first: str = "ingest", last: str = "recommend") -> tuple[StageSpec, ...]:
+def between(first: str = "ingest", last: str = "reasons") -> tuple[StageSpec, ...]:
     """The stages from `first` to `last`, in their order."""
     names = list(STAGE)
     return STAGES[names.index(first) : names.index(last) + 1]
@@ -127,7 +133,7 @@ def between(first: str = "ingest", last: str = "recommend") -> tuple[StageSpec, 
 
 def is_wanted(spec: StageSpec, config: PipelineConfig) -> bool:
     """Whether a stage is needed: text is left alone where no model reads it."""
-    return not spec.for_semantics or _reads_semantics(config)
+    return spec.wanted(config) and (not spec.for_semantics or _reads_semantics(config))
 
 
 def for_this_data(
@@ -163,7 +169,7 @@ def inputs_of(spec: StageSpec, done: Mapping[str, Sequence[StageResult]]) -> dic
     return {stage: [result.ref for result in done[stage]] for stage in spec.inputs if stage in done}
 
 
-def run_by_hand(config: PipelineConfig, store: StoreConfig, last: str = "recommend") -> Done:
+def run_by_hand(config: PipelineConfig, store: StoreConfig, last: str = "reasons") -> Done:
     """The stages up to `last`, in this process and without a Prefect server."""
     done: Done = {}
     for spec in between(last=last):

@@ -6,6 +6,7 @@ from rlmrec_core.config.faults import SettingsError
 from rlmrec_core.config.gates import Check, GatesConfig
 from rlmrec_core.config.pipeline import PipelineConfig, dataset_preset, load_config
 from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
+from rlmrec_core.config.reasons import ReasonsConfig
 from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
 from rlmrec_core.config.training import TrainConfig
 
@@ -21,6 +22,7 @@ __all__ = [
     "PipelineConfig",
     "PrepareConfig",
     "ProfileConfig",
+    "ReasonsConfig",
     "RecommendConfig",
     "SettingsError",
     "TrainConfig",

@@ -14,6 +14,7 @@ from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.faults import SettingsError, quoted, settings_error
 from rlmrec_core.config.gates import GatesConfig
 from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
+from rlmrec_core.config.reasons import ReasonsConfig
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
 from rlmrec_core.config.training import TrainConfig
@@ -42,6 +43,7 @@ class PipelineConfig(Section):
     train: TrainConfig = Field(TrainConfig(preset="sample"), description="Backbones and alignment")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="Metrics")
     recommend: RecommendConfig = Field(RecommendConfig(), description="Top-K lists")
+    reasons: ReasonsConfig = Field(ReasonsConfig(), description="Why each item stands in each list")
     gates: GatesConfig = Field(GatesConfig(), description="What a run must be like for its lists to be put to use")
     engine: EngineConfig = Field(EngineConfig(), description="Where the work is done; changes no result")
 

@@ -12,7 +12,7 @@ def sentence(found: Evidence, names: Sequence[str]) -> str:
 
     names: what people call each item, its title or else its id. Without any evidence: what that means.
     """
-    behaviour, text = (near and _short(names[near.item]) for near in (found.behaviour, found.text))
+    behaviour, text = (near and short(names[near.item]) for near in (found.behaviour, found.text))
     if behaviour and behaviour == text:
         reasons = [f"close to {behaviour}, by who chose it and by what is said of it"]
     else:
@@ -26,7 +26,8 @@ def sentence(found: Evidence, names: Sequence[str]) -> str:
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name in at most 80 characters."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.profiling.corpus import TrainCorpus
-from rlmrec_core.profiling.sources import ItemSource, Side, Source, item_source, user_source
+from rlmrec_core.profiling.sources import ItemSource, ProfileSource, Side, item_source, user_source
 
 _SAMPLE = 500  # profiles whose words are looked up in their sources
 _SHOWN = 5
@@ -43,7 +43,7 @@ def audit(
     rng = np.random.default_rng(seed)
     drawn = there.take(np.sort(rng.choice(len(there), min(len(there), _SAMPLE), replace=False))).to_pylist()
 
-    def source(row: dict[str, Any]) -> Source:
+    def source(row: dict[str, Any]) -> ProfileSource:
         if side == "item":
             return item_source(corpus, row["id"], max_reviews=max_reviews, seed=seed)
         return user_source(corpus, row["id"], item_profiles, max_items=max_reviews, seed=seed)
@@ -78,7 +78,7 @@ def _is_english(text: str) -> bool:
     return bool(words) and sum(word in _MARKERS for word in words) / len(words) >= _ENGLISH
 
 
-def _text(source: Source) -> str:
+def _text(source: ProfileSource) -> str:
     if isinstance(source, ItemSource):
         facts = [f"{name} {value}" for name, value in source.attributes]
         return " ".join(filter(None, [source.title, source.description, *facts, *source.reviews]))

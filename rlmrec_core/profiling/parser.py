@@ -1,15 +1,17 @@
-"""From a model's answer to a profile, another question or the end: repaired where its form is off, then validated."""
+"""From a model's answer to a text, another question or the end: repaired where its form is off, then validated."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from json_repair import repair_json
 
 from rlmrec_core.llm.answers import ChatAnswer, clean
 from rlmrec_core.llm.request import ChatRequest
+
+Text = TypeVar("Text")
 
 _KEYS = ("summarization", "reasoning")
 _EMPTY = re.compile(r"(none|null|n/?a|unknown|no answer)?[.\s]*", re.IGNORECASE)
@@ -45,26 +47,39 @@ class Profile:
     reasoning: str
 
 
-# What the server is asked to enforce, where it can.
-PROFILE_FORMAT: dict[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "profile",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {key: {"type": "string"} for key in _KEYS},
-            "required": list(_KEYS),
-            "additionalProperties": False,
-        },
-    },
-}
+def object_form(name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """What the server is asked to enforce, where it can: one object with these strings."""
+    schema = {
+        "type": "object",
+        "properties": {key: {"type": "string"} for key in keys},
+        "required": list(keys),
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+
+
+PROFILE_FORMAT = object_form("profile", _KEYS)
 
 
 def judge(request: ChatRequest, answer: ChatAnswer, max_words: int, quote: Callable[[], str]) -> Profile:
-    """The profile in an answer. An answer that was cut off is never repaired.
+    """The profile in an answer. Arguments and errors as in `read_answer`."""
 
-    quote: what a second question shows of an answer that was rejected. Raises Unusable.
+    def read(text: str) -> Profile:
+        profile = parse_profile(text, max_words=max_words)
+        check_recital([profile.summarization, profile.reasoning], request.messages[0]["content"])
+        _check_copy(profile, request.messages[1]["content"])
+        return profile
+
+    return read_answer(request, answer, read, quote)
+
+
+def read_answer(
+    request: ChatRequest, answer: ChatAnswer, read: Callable[[str], Text], quote: Callable[[], str]
+) -> Text:
+    """What `read` finds in an answer. An answer that was cut off is never repaired.
+
+    read: raises RejectedAnswer on what is of no use. quote: what a second question shows of an answer that was
+    rejected. Raises Unusable.
     """
     if answer.refusal or answer.finish_reason == "content_filter":
         raise Unusable(f"the model declined: {(answer.refusal or 'content filter')[:200]}")
@@ -73,18 +88,15 @@ def judge(request: ChatRequest, answer: ChatAnswer, max_words: int, quote: Calla
         reason = f"cut off at {request.max_output_tokens} tokens{', ' + whose if answer.lacks_room else ''}"
         raise Unusable(reason, request.with_longer_answer())
     try:
-        profile = parse_profile(answer.text, max_words=max_words)
-        _check_recital(profile, request.messages[0]["content"])
-        _check_copy(profile, request.messages[1]["content"])
+        return read(answer.text)
     except RejectedAnswer as error:
         raise Unusable(str(error), request.corrected(quote(), str(error))) from error
-    return profile
 
 
-def _check_recital(profile: Profile, instructions: str) -> None:
-    """Raise RejectedAnswer where a profile recites the instructions: it echoes the prompt, or a review asked for it."""
+def check_recital(texts: Sequence[str], instructions: str) -> None:
+    """Raise RejectedAnswer where a text recites the instructions: it echoes the prompt, or a review asked for it."""
     told = f" {' '.join(instructions.lower().split())} "
-    for text in (profile.summarization, profile.reasoning):
+    for text in texts:
         words = text.lower().split()
         runs = (words[place : place + _RECITED] for place in range(len(words) - _RECITED + 1))
         if any(f" {' '.join(run)} " in told for run in runs):
@@ -114,22 +126,28 @@ def parse_profile(text: str, *, max_words: int) -> Profile:
 
     Raises RejectedAnswer on anything but exactly one object with two non-empty strings within the word limit.
     """
+    return Profile(*parse_object(text, dict(zip(_KEYS, (max_words, _LONGER * max_words), strict=True))))
+
+
+def parse_object(text: str, most_words: Mapping[str, int]) -> list[str]:
+    """The strings of the one object in `text`, which may be wrapped as in `parse_profile`, in the order of its keys.
+
+    most_words: the keys that it must have, and no other, with the limit of each text. Raises RejectedAnswer.
+    """
     bare = _THOUGHT.sub("", text)
     answer = _only_object(bare[bare.rfind(_THOUGHT_END) + len(_THOUGHT_END) :] if _THOUGHT_END in bare else bare)
-    if missing := [key for key in _KEYS if key not in answer]:
+    if missing := [key for key in most_words if key not in answer]:
         raise RejectedAnswer(f"the key {' and '.join(missing)} is missing")
-    if unknown := sorted(set(answer) - set(_KEYS)):
+    if unknown := sorted(set(answer) - set(most_words)):
         raise RejectedAnswer(f"the key {unknown[0][:40]!r} was not asked for")
-    summarization, reasoning = (_prose(key, answer[key]) for key in _KEYS)
-    for key, prose, most in (
-        ("summarization", summarization, max_words),
-        ("reasoning", reasoning, _LONGER * max_words),
-    ):
+    found = {key: _prose(key, answer[key]) for key in most_words}
+    for key, prose in found.items():
+        most = most_words[key]
         if (words := len(prose.split())) > most:
             raise RejectedAnswer(f"{key} has {words} words, at most {most} are allowed")
         if len(prose) > most * _CHARACTERS:
             raise RejectedAnswer(f"{key} has {len(prose)} characters, at most {most * _CHARACTERS} are allowed")
-    return Profile(summarization, reasoning)
+    return list(found.values())
 
 
 def _prose(key: str, value: Any) -> str:

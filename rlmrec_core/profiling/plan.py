@@ -1,26 +1,27 @@
-"""What profiles would cost, before anything is asked: requests, tokens, dollars, likely and at most."""
+"""What texts would cost, before anything is asked: requests, tokens, dollars, likely and at most."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.config.text import LlmConfig, ProfileConfig
 from rlmrec_core.llm.budget import Budget
 from rlmrec_core.llm.ledger import Ledger
 from rlmrec_core.llm.request import ChatRequest
 from rlmrec_core.profiling.corpus import TrainCorpus
-from rlmrec_core.profiling.parser import PROFILE_FORMAT
 from rlmrec_core.profiling.previous import Previous
-from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
-from rlmrec_core.profiling.sources import Source, sample_rows, source_parts
+from rlmrec_core.profiling.prompts import PromptTooLong
+from rlmrec_core.profiling.sources import sample_rows, source_parts
+from rlmrec_core.profiling.writing import About, Prompts
 
 _TOKENS_PER_WORD = 1.4  # of an English answer, with the JSON around it
 
 
 @dataclass
 class Plan:
-    """What one side would take.
+    """What one side, or the reasons, would take.
 
     requests: to be sent; cached: answered already; duplicates: sent once for several rows; nothing_to_ask: rows without
     text, or kept from an earlier run. tokens: read by the model, in `count`: exact, estimated, or estimated and then
@@ -29,7 +30,7 @@ class Plan:
     answers need, come on top of what is likely and are rarely more than high.
     """
 
-    side: Literal["item", "user"]
+    side: str
     rows: int = 0
     requests: int = 0
     cached: int = 0
@@ -46,10 +47,10 @@ class Plan:
 
 
 def planned(
-    side: Literal["item", "user"],
-    sources: Any,
-    prompts: PromptWriter,
-    config: ProfileConfig,
+    side: str,
+    sources: Iterable[About],
+    prompts: Prompts[About],
+    llm: LlmConfig,
     budget: Budget,
     ledger: Ledger,
     previous: Previous | None = None,
@@ -61,7 +62,7 @@ def planned(
         if source.is_empty or (previous and previous.kept(source.id, source_parts(source))):
             plan.nothing_to_ask += 1
             continue
-        question = _question(source, prompts, config)
+        question = _question(source, prompts, llm)
         if question is None:
             plan.nothing_to_ask += 1
             continue
@@ -75,21 +76,21 @@ def planned(
             plan.requests += 1
             plan.tokens += request.input_tokens
             high += budget.reserved_usd(request)
-    return _priced(plan, high, config, budget, ledger)
+    return _priced(plan, high, prompts.max_words, llm, budget, ledger)
 
 
-def _question(source: Source, prompts: PromptWriter, config: ProfileConfig) -> ChatRequest | None:
+def _question(source: About, prompts: Prompts[About], llm: LlmConfig) -> ChatRequest | None:
     try:
-        return ChatRequest.of(prompts.messages(source), PROFILE_FORMAT, config.llm)
+        return ChatRequest.of(prompts.messages(source), prompts.form, llm)
     except PromptTooLong:
         return None
 
 
-def _priced(plan: Plan, high: float, config: ProfileConfig, budget: Budget, ledger: Ledger) -> Plan:
-    ratio, usual = ledger.calibration(str(config.llm.model))
+def _priced(plan: Plan, high: float, max_words: int, llm: LlmConfig, budget: Budget, ledger: Ledger) -> Plan:
+    ratio, usual = ledger.calibration(str(llm.model))
     if plan.count == "estimated" and ratio != 1.0:
         plan.tokens, plan.count = round(plan.tokens * ratio), "estimated, corrected by earlier answers"
-    answer = usual or min(config.max_words / 2 * _TOKENS_PER_WORD, config.llm.max_output_tokens)
+    answer = usual or min(max_words / 2 * _TOKENS_PER_WORD, llm.max_output_tokens)
     if budget.price:
         plan.usd_likely = round(budget.price.of(plan.tokens, round(plan.requests * answer)), 6)
         plan.usd_high = round(max(high, plan.usd_likely), 6)

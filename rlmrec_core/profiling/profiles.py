@@ -20,7 +20,7 @@ from rlmrec_core.profiling.job import ProfileJob
 from rlmrec_core.profiling.plan import Plan
 from rlmrec_core.profiling.previous import Previous
 from rlmrec_core.profiling.result import ProfileResult, ProfileRow, rows_of
-from rlmrec_core.profiling.sources import ItemSource, Source, UserSource, item_sources, user_sources
+from rlmrec_core.profiling.sources import ItemSource, ProfileSource, UserSource, item_sources, user_sources
 from rlmrec_core.profiling.writing import Extractor
 from rlmrec_core.shard import WHOLE, Shard, Workplace
 from rlmrec_core.tables import IMPORTED_PROFILES, PROFILES, check
@@ -142,14 +142,14 @@ def _item_job(
 ) -> ProfileJob:
     """The job of writing items' profiles with a model server."""
 
-    def sources(ids: range | None = None) -> Iterator[Source]:
+    def sources(ids: range | None = None) -> Iterator[ProfileSource]:
         return item_sources(corpus, ids, max_reviews=config.max_reviews, seed=config.seed)
 
     @cache
     def extractor() -> Callable[[ItemSource], ProfileRow]:
         return item_extractor(corpus, max_words=config.max_words, seed=config.seed)
 
-    def stand_in(source: Source) -> ProfileRow:
+    def stand_in(source: ProfileSource) -> ProfileRow:
         return extractor()(cast(ItemSource, source))
 
     own_sources = partial(sources, shard.of(corpus.n_items))
@@ -169,7 +169,7 @@ def _user_job(
 ) -> ProfileJob:
     """The job of writing users' profiles with a model server."""
 
-    def sources(ids: range | None = None) -> Iterator[Source]:
+    def sources(ids: range | None = None) -> Iterator[ProfileSource]:
         options = {"max_items": config.max_reviews, "seed": config.seed}
         return user_sources(corpus, summaries, ids, **options, item_pairs=summaries.pairs)
 
@@ -177,7 +177,7 @@ def _user_job(
     def extractor() -> Callable[[UserSource], ProfileRow]:
         return user_extractor(corpus, summaries, max_words=config.max_words)
 
-    def stand_in(source: Source) -> ProfileRow:
+    def stand_in(source: ProfileSource) -> ProfileRow:
         return extractor()(cast(UserSource, source))
 
     kept = _previous(previous, corpus, config.refresh_threshold) if previous else None
@@ -200,7 +200,9 @@ def summarizations(profiles: pa.Table, corpus: TrainCorpus) -> Summaries:
     return Summaries(texts.combine_chunks(), table["source_pairs"].combine_chunks())
 
 
-def _chosen(config: ProfileConfig, extractor: Extractor, shard: Shard) -> Extractor | None:
+def _chosen(
+    config: ProfileConfig, extractor: Extractor[ProfileSource], shard: Shard
+) -> Extractor[ProfileSource] | None:
     """What stands in for the model; who has the whole writes it, since it takes a look at all the texts."""
     return extractor if config.fallback == "extractive" and shard.total == 1 else None
 

@@ -4,15 +4,17 @@ Text from data sets reaches a prompt in one way only: as a JSON string in the se
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rlmrec_core.llm.answers import ChatAnswer
+from rlmrec_core.llm.request import ChatRequest, Message
 from rlmrec_core.llm.tokens import TokenCounter
-from rlmrec_core.profiling.sources import ItemSource, Source, UserSource
+from rlmrec_core.profiling.parser import PROFILE_FORMAT, Profile, judge
+from rlmrec_core.profiling.sources import ItemSource, ProfileSource, UserSource
 from rlmrec_core.profiling.templates import Templates
 
-Message = dict[str, str]
 _REVIEWS = frozenset({"review", "reviews"})
 _SHORTEST = 8  # tokens: a text cut further would say nothing
 
@@ -30,7 +32,25 @@ class PromptWriter:
     max_words: int
     max_tokens: int
 
-    def messages(self, source: Source) -> list[Message]:
+    @property
+    def version(self) -> str:
+        """Which templates they are."""
+        return self.templates.version
+
+    @property
+    def form(self) -> Mapping[str, Any]:
+        """What the server is asked to enforce."""
+        return PROFILE_FORMAT
+
+    def shortened(self, max_tokens: int) -> "PromptWriter":
+        """The same prompts in at most so many tokens."""
+        return replace(self, max_tokens=max_tokens)
+
+    def judge(self, question: ChatRequest, answer: ChatAnswer, quote: Callable[[], str]) -> Profile:
+        """The profile in an answer; quote: what a second question shows of a rejected one. Raises Unusable."""
+        return judge(question, answer, self.max_words, quote)
+
+    def messages(self, source: ProfileSource) -> list[Message]:
         """System instruction and JSON input, in at most `max_tokens` tokens.
 
         The longest review is trimmed first; where reviews cannot give enough, the longest of all texts.
@@ -42,10 +62,10 @@ class PromptWriter:
             self._trim(instruction, payload, texts)
         if (excess := self._excess(instruction, payload)) > 0:
             raise PromptTooLong(f"{excess} tokens over the limit of {self.max_tokens}: raise max_prompt_tokens")
-        return _messages(instruction, payload)
+        return messages_of(instruction, payload)
 
     def _excess(self, instruction: str, payload: Any) -> int:
-        return self.counter.count_messages(_messages(instruction, payload)) - self.max_tokens
+        return self.counter.count_messages(messages_of(instruction, payload)) - self.max_tokens
 
     def _trim(self, instruction: str, payload: Any, texts: list[tuple[Any, Any, str]]) -> None:
         """Cut the longest texts, in place, to one common length that falls until the prompt fits."""
@@ -60,7 +80,8 @@ class PromptWriter:
                 return
 
 
-def _messages(instruction: str, payload: Any) -> list[Message]:
+def messages_of(instruction: str, payload: Any) -> list[Message]:
+    """An instruction, and what strangers wrote, as data in a message of its own."""
     data = json.dumps(payload, ensure_ascii=False)
     return [{"role": "system", "content": instruction}, {"role": "user", "content": data}]
 

@@ -47,6 +47,8 @@ class ProfileRow:
     """The train pairs that it was written from: tells whether all of them are train still."""
     worth_retrying: bool = False
     """Whether the model may yet write the profile that an extractive one stands in for."""
+    rejected: bool = False
+    """Whether the last answer was of no use, and not a lack of one."""
 
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> "ProfileRow":
@@ -108,15 +110,20 @@ class ProfileResult:
         self._tally, self._table = _Tally(), None
         self._started = time.monotonic()
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def rows(self) -> Iterator[list[ProfileRow]]:
         """The rows, in the order of ids, as they are written. Raises RunStopped if a model server ends the run."""
         done = 0
         for rows in self._rows:
             for row in rows:
                 self._tally.add(row)
-            yield to_batch(rows).replace_schema_metadata(self.schema.metadata)
+            yield rows
             done += len(rows)
             self._progress(done, self._total)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The same as batches of the PROFILES table."""
+        for rows in self.rows():
+            yield to_batch(rows).replace_schema_metadata(self.schema.metadata)
 
     @property
     def table(self) -> pa.Table:

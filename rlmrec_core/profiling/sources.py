@@ -1,14 +1,34 @@
-"""What one profile is written from: the facts about an item (eq. 13) or a person (eq. 14)."""
+"""What one text is written from, such as the facts about an item (eq. 13) or a person (eq. 14)."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from rlmrec_core.canonical import digest_of
 from rlmrec_core.profiling.corpus import Rows, TrainCorpus
 
 Side = Literal["item", "user"]
+
+
+class Source(Protocol):
+    """Whatever a model server is asked to write about, one text for each."""
+
+    @property
+    def id(self) -> int:
+        """The row that the text belongs to."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write from."""
+
+    @property
+    def pairs(self) -> tuple[int, ...]:
+        """TrainCorpus.pairs of the interactions that it tells of."""
+
+    @property
+    def parts(self) -> list[Any]:
+        """All its text, as plain JSON, divided into what may change by itself."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,11 @@ class ItemSource:
     @property
     def is_empty(self) -> bool:
         return not (self.title or self.description or self.attributes or self.reviews)
+
+    @property
+    def parts(self) -> list[Any]:
+        """The item as a whole."""
+        return [[self.title, self.description, self.attributes, self.reviews]]
 
 
 @dataclass(frozen=True)
@@ -52,24 +77,23 @@ class UserSource:
     def is_empty(self) -> bool:
         return not self.interactions
 
+    @property
+    def parts(self) -> list[Any]:
+        """Each interaction."""
+        return [[one.title, one.profile, one.rating, one.review] for one in self.interactions]
 
-Source = ItemSource | UserSource
+
+ProfileSource = ItemSource | UserSource
 
 
 def source_hash(source: Source) -> str:
     """sha256 of all the text of a source, whatever dense ids stand for it in this run."""
-    if isinstance(source, ItemSource):
-        return digest_of([source.title, source.description, source.attributes, source.reviews])
-    return digest_of([[one.title, one.profile, one.rating, one.review] for one in source.interactions])
+    return digest_of(source.parts[0] if isinstance(source, ItemSource) else source.parts)
 
 
 def source_parts(source: Source) -> tuple[int, ...]:
-    """A hash of 64 bits for each interaction of a user, or for an item as a whole."""
-    if isinstance(source, ItemSource):
-        hashes = [source_hash(source)]
-    else:
-        hashes = [digest_of([one.title, one.profile, one.rating, one.review]) for one in source.interactions]
-    return tuple(int.from_bytes(bytes.fromhex(one)[:8], signed=True) for one in hashes)
+    """A hash of 64 bits for each part of a source."""
+    return tuple(int.from_bytes(bytes.fromhex(digest_of(part))[:8], signed=True) for part in source.parts)
 
 
 def item_sources(

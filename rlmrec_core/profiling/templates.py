@@ -44,8 +44,8 @@ def load_templates(domain: str, side: Side, prompts_dir: str | None) -> Template
     shipped = files("prompts")
     folder = Path(prompts_dir) if prompts_dir else shipped
     own = folder / "contract.toml"
-    contract = _read(own if own.is_file() else shipped / "contract.toml", ("version", "text"))
-    template = _read(folder / domain / f"{side}.toml", ("version", *_PARTS[side]))
+    contract = read_template(own if own.is_file() else shipped / "contract.toml", ("version", "text"))
+    template = read_template(folder / domain / f"{side}.toml", ("version", *_PARTS[side]))
     version = f"{domain}/{side} {template['version']}, contract {contract['version']}"
     return Templates(version, tuple((part, template[part]) for part in _PARTS[side]), contract["text"])
 
@@ -55,7 +55,8 @@ def prompt_digest(config: ProfileConfig, side: Side) -> str:
     return load_templates(config.domain, side, config.prompts_dir).digest
 
 
-def _read(file: Traversable, needed: tuple[str, ...]) -> dict[str, str]:
+def read_template(file: Traversable, needed: tuple[str, ...]) -> dict[str, str]:
+    """The parts of a file of templates. Raises TemplateError naming the file and what it lacks."""
     if not file.is_file():
         raise TemplateError(f"no prompt template {file}: add it, or leave prompts_dir empty to use those shipped")
     try:

@@ -1,19 +1,20 @@
-"""Profiles written by a language model: prompts -> requests -> client -> parser."""
+"""Texts written by a language model: prompts -> requests -> client -> judge."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from rlmrec_core.config.text import ProfileConfig
+from rlmrec_core.config.text import LlmConfig
 from rlmrec_core.llm.answers import ChatAnswer
 from rlmrec_core.llm.errors import ContextTooLong, RequestDeclined, RequestFailed
 from rlmrec_core.llm.ledger import Ledger
-from rlmrec_core.llm.request import ChatRequest, Request
-from rlmrec_core.profiling.parser import PROFILE_FORMAT, Unusable, judge
+from rlmrec_core.llm.request import ChatRequest, Message, Request
+from rlmrec_core.llm.tokens import TokenCounter
+from rlmrec_core.profiling.parser import Profile, Unusable
 from rlmrec_core.profiling.previous import Previous
-from rlmrec_core.profiling.prompts import PromptTooLong, PromptWriter
+from rlmrec_core.profiling.prompts import PromptTooLong
 from rlmrec_core.profiling.result import ProfileRow, Status
 from rlmrec_core.profiling.sources import Source, source_hash, source_parts
 
@@ -22,7 +23,9 @@ _SHORTEST_QUOTE = 16
 _LONGEST_TOKEN = 128  # characters; what is cut off anyway need not be counted, be it megabytes
 
 Answer = TypeVar("Answer")
-Extractor = Callable[[Source], ProfileRow]
+About = TypeVar("About", bound=Source)
+_About = TypeVar("_About", bound=Source, contravariant=True)
+Extractor = Callable[[About], ProfileRow]
 Conversation = Generator[Request, ChatAnswer, ProfileRow]
 """Yields each request, is sent its answer or thrown a RequestFailed, and returns the row. Does no I/O of its own."""
 
@@ -33,18 +36,51 @@ class Client(Protocol):
     def answer(self, request: Request, read: Callable[[bytes], Answer]) -> Awaitable[Answer]: ...
 
 
+class Prompts(Protocol[_About]):
+    """What is asked about a source, and what becomes of the answer."""
+
+    @property
+    def version(self) -> str:
+        """Which templates they are."""
+
+    @property
+    def counter(self) -> TokenCounter:
+        """Counts tokens as the model does."""
+
+    @property
+    def form(self) -> Mapping[str, Any]:
+        """What the server is asked to enforce, as OpenAI takes it (`json_schema`)."""
+
+    @property
+    def max_words(self) -> int:
+        """Limit of the text, in words."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Limit of one prompt, in tokens."""
+
+    def messages(self, source: _About) -> list[Message]:
+        """The prompt. Raises PromptTooLong."""
+
+    def shortened(self, max_tokens: int) -> "Prompts[_About]":
+        """The same prompts in at most so many tokens."""
+
+    def judge(self, question: ChatRequest, answer: ChatAnswer, quote: Callable[[], str]) -> Profile:
+        """The text in an answer; quote: what a second question shows of a rejected one. Raises Unusable."""
+
+
 @dataclass(frozen=True)
-class ProfileWriter:
+class ProfileWriter(Generic[About]):
     """Turns one source into one row."""
 
-    prompts: PromptWriter
-    config: ProfileConfig
+    prompts: Prompts[About]
+    llm: LlmConfig
     ledger: Ledger
-    extractor: Extractor | None = None
+    extractor: Extractor[About] | None = None
     """Writes what could not be had from the model; None leaves such a row without a profile."""
     previous: Previous | None = None
 
-    async def row(self, source: Source, client: Client) -> ProfileRow:
+    async def row(self, source: About, client: Client) -> ProfileRow:
         """The profile, or the reason why there is none. Raises RunStopped."""
         conversation = self._conversation(source)
         try:
@@ -62,7 +98,7 @@ class ProfileWriter:
             return row
         return _extracted(row, self.extractor(source))
 
-    def next_request(self, source: Source, known: Callable[[Request], ChatAnswer | None]) -> Request | None:
+    def next_request(self, source: About, known: Callable[[Request], ChatAnswer | None]) -> Request | None:
         """The first request about a source to which no answer is known; None where its row can be written."""
         conversation = self._conversation(source)
         with suppress(StopIteration):
@@ -78,7 +114,7 @@ class ProfileWriter:
                 request = conversation.send(answer)
         return None
 
-    def _conversation(self, source: Source) -> Conversation:
+    def _conversation(self, source: About) -> Conversation:
         """All that is said about one source."""
         if source.is_empty:
             return ProfileRow(source.id, "llm", "missing", error="no train text to write from")
@@ -86,28 +122,26 @@ class ProfileWriter:
         if self.previous and (kept := self.previous.kept(source.id, parts)):
             return kept
         row = ProfileRow(source.id, "llm", "failed", attempts=0, source_hash=source_hash(source), source_parts=parts)
-        row = replace(
-            row, source_pairs=source.pairs, model=self.config.llm.model, prompt_version=self.prompts.templates.version
-        )
+        row = replace(row, source_pairs=source.pairs, model=self.llm.model, prompt_version=self.prompts.version)
         try:
             return (yield from self._prompted(row, source))
         except PromptTooLong as error:
             return replace(row, error=str(error))
 
-    def _prompted(self, row: ProfileRow, source: Source) -> Conversation:
+    def _prompted(self, row: ProfileRow, source: About) -> Conversation:
         """Ask with the whole prompt, and once with a shorter one if that is more than the model reads."""
         request = self._question(self.prompts, source)
         try:
             return (yield from self._corrected(row, request))
         except ContextTooLong:
-            shorter = replace(self.prompts, max_tokens=self.prompts.counter.count_messages([*request.messages]) // 2)
+            shorter = self.prompts.shortened(self.prompts.counter.count_messages([*request.messages]) // 2)
         try:
             return (yield from self._corrected(row, self._question(shorter, source)))
         except ContextTooLong as error:
             return replace(row, error=f"too long for the model even at half its length: {error}")
 
-    def _question(self, prompts: PromptWriter, source: Source) -> ChatRequest:
-        return ChatRequest.of(prompts.messages(source), PROFILE_FORMAT, self.config.llm)
+    def _question(self, prompts: Prompts[About], source: About) -> ChatRequest:
+        return ChatRequest.of(prompts.messages(source), prompts.form, self.llm)
 
     def _corrected(self, row: ProfileRow, question: ChatRequest) -> Conversation:
         """Ask, and ask one thing more where the first answer is cut off or refused by the parser."""
@@ -119,7 +153,7 @@ class ProfileWriter:
 
     def _quote(self, question: ChatRequest, answer: ChatAnswer) -> str:
         """As much of a rejected answer as a second question may quote within the limits of answer and prompt."""
-        room = self.config.max_prompt_tokens - self.prompts.counter.count_messages([*question.messages]) - _CORRECTION
+        room = self.prompts.max_tokens - self.prompts.counter.count_messages([*question.messages]) - _CORRECTION
         limit = max(min(room, question.max_output_tokens), _SHORTEST_QUOTE)
         return self.prompts.counter.cut(answer.text[: limit * _LONGEST_TOKEN], limit)
 
@@ -131,19 +165,21 @@ class ProfileWriter:
         try:
             answer = yield request
             row = _accounted(row, answer, *self.ledger.spent_on(request.key))
-            profile = judge(question, answer, self.config.max_words, partial(self._quote, question, answer))
+            profile = self.prompts.judge(question, answer, partial(self._quote, question, answer))
         except ContextTooLong:
             raise
         except RequestFailed as error:
             status: Status = "declined" if isinstance(error, RequestDeclined) else "failed"
-            return replace(row, error=str(error), status=status), None
+            return replace(row, error=str(error), status=status, rejected=False), None
         except Unusable as error:
             declined = error.instead is None
             self.ledger.concluded(request.key, "declined" if declined else unusable, str(error))
-            return replace(row, error=str(error), status="declined" if declined else "failed"), error.instead
+            return replace(
+                row, error=str(error), status="declined" if declined else "failed", rejected=True
+            ), error.instead
         self.ledger.concluded(request.key, "validated")
         text, reasoning = profile.summarization, profile.reasoning
-        return replace(row, status="ok", error=None, summarization=text, reasoning=reasoning), None
+        return replace(row, status="ok", error=None, summarization=text, reasoning=reasoning, rejected=False), None
 
 
 def _extracted(row: ProfileRow, instead: ProfileRow) -> ProfileRow:

@@ -39,7 +39,7 @@ def made_up(n_users: int, n_items: int, size: int) -> Results:
     users, items = ([str(number) for number in range(n)] for n in (n_users, n_items))
     lists = ArtifactRef("recommend", "0" * 64, "nowhere")
     return Results(
-        *("made-up", lists, RecommendConfig(), ModelId("lightgcn", "base", 1), "2026-01-01T00:00:00+00:00"),
+        *("made-up", lists, lists, RecommendConfig(), ModelId("lightgcn", "base", 1), "2026-01-01T00:00:00+00:00"),
         *(users, items, [f"Title of item {item}" for item in items], vectors, Recommender(vectors, known)),
     )
 

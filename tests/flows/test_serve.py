@@ -109,7 +109,7 @@ def test_others_are_let_in_with_a_token_only(runs):
 def test_newer_results_take_over_and_no_request_is_lost(runs, served):
     artifacts, keys = runs
     app = create_app(served)
-    old, new = (Results.of(artifacts, "shop", old_or_new) for old_or_new in refs(artifacts, keys))
+    old, new = (Results.of(artifacts, "shop", old_or_new) for old_or_new in keys)
     user = quote(old.user_ids[0], safe="")
     seen, stop = [], threading.Event()
     with TestClient(app) as client:
@@ -155,12 +155,6 @@ def test_no_request_is_an_error_of_the_server(served):
     assert max(answered) < 500
 
 
-def refs(artifacts, keys):
-    from storage import ArtifactRef
-
-    return [ArtifactRef("recommend", one["recommend"][0], artifacts.url) for one in keys]
-
-
 def test_it_looks_for_newer_results_by_itself_and_outlives_damage(runs, served, monkeypatch):
     artifacts, keys = runs
     served._every = 0.01
@@ -176,4 +170,4 @@ def test_it_looks_for_newer_results_by_itself_and_outlives_damage(runs, served, 
         following.cancel()
 
     asyncio.run(watch())
-    assert served.results.lists == refs(artifacts, keys)[1]
+    assert [served.results.lists.key] == keys[1]["recommend"]

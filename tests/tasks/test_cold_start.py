@@ -66,7 +66,7 @@ def test_everybody_gets_a_list_of_new_items(run):
 
 def test_one_users_new_items_are_their_list(run):
     artifacts, done = run
-    results = Results.of(artifacts, "sample", done["recommend"])
+    results = Results.of(artifacts, "sample", {"recommend": [done["recommend"].key]})
     lists = artifacts.table(done["recommend"], "new_items").to_pandas()
     user = results.user_ids[4]
     expected = lists[lists["user_id"] == user]["item_id"].tolist()[:2]

@@ -15,12 +15,20 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 from pydantic_core import to_jsonable_python
 
-from rlmrec_core.config import EmbedConfig, EvaluateConfig, IngestConfig, PrepareConfig, ProfileConfig, RecommendConfig
+from rlmrec_core.config import (
+    EmbedConfig,
+    EvaluateConfig,
+    IngestConfig,
+    PrepareConfig,
+    ProfileConfig,
+    ReasonsConfig,
+    RecommendConfig,
+)
 from rlmrec_core.config.registry import FAMILIES, alignment_settings, backbone_settings
 from rlmrec_core.config.section import NOT_IN_KEY, NotInKey, Section, key_fields
 from rlmrec_core.config.training import RunSettings
 from storage import artifact_key
-from tasks import embed, evaluate, ingest, item_profiles, prepare, recommend, train, user_profiles
+from tasks import embed, evaluate, ingest, item_profiles, prepare, reasons, recommend, train, user_profiles
 
 RECORD = Path(__file__).with_name("defaults.json")
 STAGES: dict[str, tuple[int, type[BaseModel]]] = {
@@ -32,6 +40,7 @@ STAGES: dict[str, tuple[int, type[BaseModel]]] = {
     "train": (train.VERSION, RunSettings),
     "evaluate": (evaluate.VERSION, EvaluateConfig),
     "recommend": (recommend.VERSION, RecommendConfig),
+    "reasons": (reasons.VERSION, ReasonsConfig),
 }
 RUN = RunSettings(
     backbone="lightgcn", variant="con", seed=1, weight_decay=0.0, backbone_settings={"n_layers": 2},

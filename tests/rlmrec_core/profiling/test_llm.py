@@ -191,7 +191,7 @@ def test_an_answer_saved_but_not_read_is_not_paid_again(run, monkeypatch):
 
     with FakeLLM() as server:
         with monkeypatch.context() as patched:
-            patched.setattr("rlmrec_core.profiling.writing.judge", die)
+            patched.setattr("rlmrec_core.profiling.prompts.judge", die)
             with pytest.raises(KeyboardInterrupt):
                 run(server)
         assert run(server).report["status"] == {"ok": 4, "missing": 1}

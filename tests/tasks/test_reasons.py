@@ -1,0 +1,147 @@
+"""Reasons in the words of a model: asked about once, beside the lists, in the plan and on the report."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from storage import ArtifactStore, StoreConfig
+from tasks import datasets
+from tasks.page import report_page
+from tasks.plan import plan_by_hand
+from tasks.results import Results
+from tasks.stage import result_of
+from tasks.stages import run_by_hand
+from tests.fake_llm import FakeLLM
+from tests.fake_llm.faults import error, said
+from tests.tasks.by_hand import tiny
+
+
+@pytest.fixture(scope="module")
+def monkeypatched():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OPENAI_API_KEY", "sk-test")
+        patched.setattr("rlmrec_core.llm.client._backoff", lambda _: 0.0)
+        yield
+
+
+def loose(n, body):
+    """A model that names another item in some of its answers."""
+    given = json.loads(body["messages"][1]["content"])
+    invented = len(given["item"]) % 4 == 0
+    told = f"Try The Phantom Cellar instead of {given['item']}." if invented else f"{given['item']} is close to you."
+    return said(json.dumps({"sentence": told}))
+
+
+def asked_of(server, **reasons):
+    llm = {"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 2.0}
+    return tiny(reasons={"generator": "llm", "llm": llm, **reasons})
+
+
+def noted(config, store):
+    """A run whose artifacts are noted as the latest of the sample."""
+    done = run_by_hand(config, store)
+    keys = {stage: [one.ref.key for one in made] for stage, made in done.items()}
+    datasets.remember(ArtifactStore.open(store), "sample", keys)
+    return done
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, monkeypatched):
+    """A run without a model's sentences, and what may be asked."""
+    store = StoreConfig(url=str(tmp_path_factory.mktemp("reasons") / "artifacts"))
+    with FakeLLM() as server:
+        before = plan_by_hand(asked_of(server), store)
+    return store, before, noted(tiny(), store)
+
+
+def test_a_plan_costs_nothing_and_comes_true(world):
+    store, (before,), done = world
+    assert "reasons" not in done
+    assert before["side"] == "reason" and before["requests"] == before["rows"] == 30 * 3
+    assert before["count"] == "estimated" and 0 < before["usd_likely"] <= before["usd_high"]
+    with FakeLLM(loose) as server:
+        config = asked_of(server, places=2)
+        (exact,) = plan_by_hand(config, store)
+        assert exact["rows"] == 60 and exact["note"] == "about the latest lists" and not server.n_requests
+        made = noted(config, store)["reasons"][0]
+        first = [body for body in server.requests if len(body["messages"]) == 2]
+        assert len(first) == exact["requests"] and exact["requests"] + exact["duplicates"] == 60
+        assert plan_by_hand(config, store)[0]["cached"]
+
+        artifacts = ArtifactStore.open(store)
+        written, plain = (artifacts.table(ref, "reasons").to_pylist() for ref in (made.ref, done["recommend"][0].ref))
+        assert [{name: row[name] for name in plain[0] if name != "sentence"} for row in written] == [
+            {name: row[name] for name in plain[0] if name != "sentence"} for row in plain
+        ]
+        for row, without in zip(written, plain, strict=True):
+            if row["rank"] > 2:
+                assert row["generator"] == "extractive" and row["error"] is None
+            if row["generator"] == "extractive":
+                assert row["sentence"] == without["sentence"]
+                continue
+            assert row["sentence"].endswith(" is close to you.") and row["cost_usd"] and row["model"] == "m-2026-01-01"
+        replaced = [row for row in written if row["error"]]
+        assert replaced and all("not written by the model: it names '" in row["error"] for row in replaced)
+
+        spent = server.n_requests
+        again = noted(config, store)["reasons"][0]
+        assert again.status == "hit" and server.n_requests == spent and again.unfinished is None
+
+        results = Results.open(artifacts)
+        assert results.reasons == made.ref
+        page = Path(report_page(artifacts, results)).read_text(encoding="utf-8")
+        content = json.loads(re.findall(r'id="content">(.*?)</script>', page, re.DOTALL)[0])
+        assert f"of 60 that it was asked for, {len(replaced)} named an item outside" in content["reasons"]
+        shown = {place[2] for user in content["users"] for place in user["list"]}
+        assert shown == {row["sentence"] for row in written}
+
+        # Without a model the lists' own reasons are there as before.
+        plain_results = Results.of(artifacts, "sample", {"recommend": [done["recommend"][0].ref.key]})
+        assert plain_results.reasons == plain_results.lists
+
+
+def test_sentences_that_did_not_come_are_asked_for_again(world):
+    store, _, done = world
+    from tasks.reasons import write_reasons
+
+    with FakeLLM(lambda n, body: error(400, "invalid") if n == 1 else loose(n, body)) as server:
+        config = asked_of(server, places=1, max_words=30).reasons
+        first = result_of(write_reasons.fn(config, store, done["recommend"][0].ref))
+        assert "1 of 90 sentences could not be had: 1 x not written by the model: http 400" in first.unfinished
+        second = result_of(write_reasons.fn(config, store, done["recommend"][0].ref))
+        assert second.unfinished is None and second.ref.key == second.wanted != first.ref.key
+
+
+def test_held_out_interactions_are_no_evidence(world):
+    store, _, done = world
+    from tasks.models import load_split
+    from tasks.recommend import recommend
+
+    split_ref, measured = done["prepare"][0].ref, done["evaluate"][0].ref
+    made = result_of(recommend.fn(tiny(recommend={"exclude": "all"}).recommend, store, split_ref, measured)).ref
+    artifacts = ArtifactStore.open(store)
+    split = load_split(artifacts, split_ref)
+    users, items = (artifacts.table(split_ref, f"{side}_index")[f"{side}_id"] for side in ("user", "item"))
+    train = {
+        (users[user].as_py(), items[item].as_py())
+        for user, item in zip(split.train.user.tolist(), split.train.item.tolist(), strict=True)
+    }
+    rows = artifacts.table(made, "reasons").to_pylist()
+    named = {(row["user_id"], row[f"{kind}_item_id"]) for row in rows for kind in ("behaviour", "text")}
+    assert {pair for pair in named if pair[1]} <= train
+
+
+def test_a_model_of_no_use_leaves_the_extractive_sentences(world, monkeypatch):
+    store, _, done = world
+    from tasks.reasons import audit, write_reasons
+
+    monkeypatch.setattr("rlmrec_core.explain.asking._FIRST_ANSWERS", 4)
+    with FakeLLM() as server:
+        config = asked_of(server, max_words=20).reasons
+        made = result_of(write_reasons.fn(config, store, done["recommend"][0].ref))
+        assert server.n_requests < 90
+    table = ArtifactStore.open(store).table(made.ref, "reasons")
+    assert set(table["generator"].to_pylist()) == {"extractive"} and made.unfinished is None
+    assert audit(table).startswith("0 of 90 sentences are by m")
