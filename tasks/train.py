@@ -47,7 +47,7 @@ def base_alone(config: TrainConfig, recommended: str) -> TrainConfig:
     if "base" not in config.variants or recommended not in ("best", "base") or not textless:
         raise DataError.at(
             "the data hold no text to embed (no review, title, description, attribute or imported profile; no title "
-            "where embed.embed_source is title), which con and gen, alpharec, weft and cllm4rec learn from",
+            "where embed.embed_source is title), which con, gen and kar, alpharec, weft and cllm4rec learn from",
             "train and recommend base of another backbone (train.backbones, train.variants, recommend.variant), or "
             "name the columns that hold text (ingest.columns)",
         )

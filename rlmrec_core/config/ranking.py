@@ -66,7 +66,7 @@ class RecommendConfig(Section):
     """Top-K lists for every user."""
 
     k: int = Field(20, ge=1, le=1000, title="List length", description="How many items each user gets")
-    variant: Literal["best", "base", "con", "gen"] = Field(
+    variant: Literal["best", "base", "con", "gen", "kar"] = Field(
         "best", description="Which model writes the lists; best: the one with the highest validation Recall@20"
     )
     fit_on: FittedOn = Field(

@@ -11,7 +11,7 @@ from rlmrec_core.config.section import Section
 # Each name is a file in rlmrec_core/models/graph/backbones.
 GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf", "alpharec", "weft"]
 BackboneName = Literal[GraphBackbone, "cllm4rec"]
-VariantName = Literal["base", "con", "gen"]
+VariantName = Literal["base", "con", "gen", "kar"]
 HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]
 PresetProtocol = Literal["tuned", "paper"]
 
@@ -37,8 +37,14 @@ class FamilySpec(NamedTuple):
     reads_text: bool = False
 
 
+_MADE_OF_TEXT = ("alpharec", "weft")
+
 FAMILIES = (
-    FamilySpec("graph", get_args(GraphBackbone), get_args(VariantName)),
+    FamilySpec(
+        "graph", tuple(name for name in get_args(GraphBackbone) if name not in _MADE_OF_TEXT), get_args(VariantName)
+    ),
+    # Their initial embeddings are made of the text already: KAR would put it beside itself.
+    FamilySpec("graph", _MADE_OF_TEXT, ("base", "con", "gen")),
     FamilySpec("cllm4rec", ("cllm4rec",), ("base",), reads_text=True),
 )
 

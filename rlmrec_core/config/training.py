@@ -28,7 +28,7 @@ from rlmrec_core.config.registry import (
 from rlmrec_core.config.section import Section, key_fields
 from rlmrec_core.model_id import ModelId
 
-AlignedName = Literal["con", "gen"]
+AlignedName = Literal["con", "gen", "kar"]
 FittedOn = Literal["train", "all"]
 
 # Of a run, and of a form where an empty field leaves the value to the preset.
@@ -64,7 +64,7 @@ class RunSettings(TrainingLoop):
     """One model's training with every hyper-parameter settled, and nothing that does not matter to it."""
 
     backbone: BackboneName = Field(description="The recommender")
-    variant: VariantName = Field(description="Base, RLMRec-Con or RLMRec-Gen")
+    variant: VariantName = Field(description="Base, RLMRec-Con, RLMRec-Gen or KAR")
     seed: int = Field(description="Seed of every random number of the run")
     backbone_settings: SerializeAsAny[Section] = Field(description="The backbone's own hyper-parameters")
     alignment: SerializeAsAny[Section] | None = Field(description="None for Base")
@@ -99,11 +99,12 @@ class RunSettings(TrainingLoop):
     def _of_the_variant(cls, value: Any, info: ValidationInfo) -> Any:
         if not {"backbone", "variant"} <= info.data.keys():
             return value
-        declared = alignment_settings(info.data["backbone"], info.data["variant"])
+        backbone, variant = info.data["backbone"], info.data["variant"]
+        if variant not in (offered := family_of(backbone).variants):
+            raise ValueError(f"{backbone} has no variant {variant!r}; it has {', '.join(offered)}")
+        declared = alignment_settings(backbone, variant)
         if (declared is None) != (value is None):
-            raise ValueError(
-                f"variant {info.data['variant']!r}: alignment settings belong to con and gen, and only to them"
-            )
+            raise ValueError(f"variant {variant!r}: alignment settings belong to con, gen and kar, and only to them")
         return None if declared is None else _typed(value, declared)
 
 
@@ -155,7 +156,7 @@ class ModelChoice(Section):
 
     backbones: tuple[BackboneName, ...] = Field(("lightgcn",), min_length=1, description="Recommenders to train")
     variants: tuple[VariantName, ...] = Field(
-        ("base", "con", "gen"), min_length=1, description="Base, RLMRec-Con, RLMRec-Gen"
+        ("base", "con", "gen"), min_length=1, description="base, con (RLMRec-Con), gen (RLMRec-Gen) and kar (KAR)"
     )
     seeds: tuple[int, ...] = Field((2023,), min_length=1, description="One model is trained per seed")
     preset: HyperPreset = Field("amazon-book", description="Data set whose hyper-parameters are taken")
@@ -177,7 +178,7 @@ class TrainConfig(TrainingLoop, ModelChoice):
         {}, description="Hyper-parameters of single backbones, e.g. train.backbone_settings.lightgcn.n_layers=2"
     )
     alignment_settings: Annotated[dict[AlignedName, dict[str, Any]], _OF_ALIGNMENTS] = Field(
-        {}, description="Settings of the alignments Con and Gen, e.g. train.alignment_settings.con.tau=0.1"
+        {}, description="Settings of con, gen and kar, e.g. train.alignment_settings.con.tau=0.1"
     )
     grid: dict[str, Annotated[tuple[int | float | bool | str, ...], Field(min_length=1)]] = Field(
         {},

@@ -26,7 +26,7 @@ class GraphFamily:
         return backbone_class(backbone).Settings
 
     def alignment_settings(self, variant: str) -> type[Section] | None:
-        """Those of Con or Gen."""
+        """Those of Con, Gen or KAR."""
         return ALIGNMENT_SETTINGS.get(variant)
 
     def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:

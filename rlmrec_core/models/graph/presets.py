@@ -6,6 +6,7 @@ What a row leaves out is at its class's default.
 from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
 from rlmrec_core.models.graph.alignments import ContrastiveSettings as Con
 from rlmrec_core.models.graph.alignments import GenerativeSettings as Gen
+from rlmrec_core.models.graph.alignments import KnowledgeSettings as Kar
 from rlmrec_core.models.graph.backbones import backbone_class
 from rlmrec_core.models.graph.backbones.autocf import AutoCFSettings as AutoCF
 from rlmrec_core.models.graph.backbones.dccf import DCCFSettings as DCCF
@@ -146,5 +147,7 @@ def preset(backbone: str, variant: str, dataset: HyperPreset, protocol: PresetPr
         return tuned
     if rows := _PAPER.get((backbone, variant)):
         return rows[_SETS_OF_THE_PAPER.index(_STARTS_FROM.get(dataset, dataset))]
+    if variant == "kar":  # the backbone unchanged (RLMRec, table 2)
+        return preset(backbone, "base", dataset, protocol)._replace(alignment=Kar())
     alignment = {"con": Con(), "gen": Gen()}.get(variant)
     return Preset(backbone_class(backbone).Settings(), alignment)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmrec_core.config.training import RunSettings, SemanticSettings
-from rlmrec_core.models.graph.alignments import Alignment, build_alignment
+from rlmrec_core.models.graph.alignments import Alignment, build_alignment, entry_size
 from rlmrec_core.models.graph.backbones import Backbone, Batch, build_backbone
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.split import Split
@@ -27,7 +27,7 @@ class Recommender(nn.Module):
     @torch.no_grad()
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Users (n_users, D) and items (n_items, D) for ranking by dot product."""
-        return self.backbone.sides(self.backbone.encode(self.backbone.initial()))
+        return self.backbone.sides(self.backbone.encode(self.alignment.whole(self.backbone.initial())))
 
 
 def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None) -> Recommender:
@@ -40,15 +40,11 @@ def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmb
     graph = Graph.from_split(split, settings.device)
     if semantic is not None:
         _check_fit(split, semantic)
-    backbone = build_backbone(
-        settings.backbone,
-        graph,
-        settings.embedding_size,
-        generator,
-        settings.backbone_settings,
-        _read(settings, semantic),
-    )
-    alignment = build_alignment(settings, semantic, backbone.output_size(settings.embedding_size), generator)
+    width, own = entry_size(settings), settings.backbone_settings
+    backbone = build_backbone(settings.backbone, graph, width, generator, own, _read(settings, semantic))
+    if width != settings.embedding_size:
+        backbone.draw_table(settings.embedding_size, generator)
+    alignment = build_alignment(settings, semantic, backbone.output_size(width), generator)
     return Recommender(backbone, alignment).to(settings.device)
 
 

@@ -109,7 +109,10 @@ def test_settings_come_back_from_json_with_their_own_types():
         ({"backbone_settings": {"lightgcn": {"edge_kep": 1}}}, "lightgcn has no setting 'edge_kep'; it has n_layers"),
         ({"backbone_settings": {"lightgcn": {"n_layers": 0}}}, "greater than or equal to 1"),
         ({"backbone_settings": {"ligtgcn": {"n_layers": 1}}}, "ligtgcn"),
-        ({"alignment_settings": {"con": {"mask_ratio": 0.1}}}, "con has no setting 'mask_ratio'; it has weight, tau"),
+        (
+            {"alignment_settings": {"con": {"mask_ratio": 0.1}}},
+            "con has no setting 'mask_ratio'; it has shuffle, bf16, weight, tau",
+        ),
         ({"alignment_settings": {"gen": {"tau": 0.01}}}, r"greater than or equal to 0\.03"),
         ({"grid": {"n_layer": (1, 2)}}, "n_layer"),
         ({"grid": {"backbone_settings": {"sgl": {"eps": [1]}}}}, "sgl has no setting 'eps'"),
@@ -182,5 +185,5 @@ def test_what_does_not_matter_to_a_run_stays_out_of_it():
 
 def test_alignment_settings_must_fit_the_variant():
     base = TrainConfig().run("lightgcn", "base", 1).model_dump()
-    with pytest.raises(ValidationError, match="belong to con and gen"):
+    with pytest.raises(ValidationError, match="belong to con, gen and kar"):
         type(TrainConfig().run("lightgcn", "base", 1)).model_validate(base | {"variant": "con"})

@@ -1,11 +1,12 @@
-"""RLMRec's alignments, composed with any backbone: Con, Gen, and the absence of both."""
+"""What text adds to any backbone: RLMRec's alignments Con and Gen, KAR's experts, and the absence of all."""
 
 import torch
 
 from rlmrec_core.config.training import RunSettings
-from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry
+from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry, VariantSettings
 from rlmrec_core.models.graph.alignments.contrastive import ContrastiveAlignment, ContrastiveSettings
 from rlmrec_core.models.graph.alignments.generative import GenerativeAlignment, GenerativeSettings
+from rlmrec_core.models.graph.alignments.knowledge import KnowledgeAugmentation, KnowledgeSettings
 from rlmrec_core.vectors import SemanticEmbeddings
 
 __all__ = [
@@ -17,10 +18,24 @@ __all__ = [
     "Entry",
     "GenerativeAlignment",
     "GenerativeSettings",
+    "KnowledgeAugmentation",
+    "KnowledgeSettings",
+    "VariantSettings",
     "build_alignment",
+    "entry_size",
 ]
 
-ALIGNMENT_SETTINGS: dict[str, type[AlignmentSettings]] = {"con": ContrastiveSettings, "gen": GenerativeSettings}
+ALIGNMENT_SETTINGS: dict[str, type[VariantSettings]] = {
+    "con": ContrastiveSettings,
+    "gen": GenerativeSettings,
+    "kar": KnowledgeSettings,
+}
+
+
+def entry_size(settings: RunSettings) -> int:
+    """Width of what a run's backbone propagates: its table's, and what KAR puts beside it."""
+    beside = settings.alignment.size if isinstance(settings.alignment, KnowledgeSettings) else 0
+    return settings.embedding_size + beside
 
 
 def build_alignment(
@@ -28,9 +43,9 @@ def build_alignment(
 ) -> Alignment:
     """The alignment of a run on a backbone whose nodes have width `size`.
 
-    Raises ValueError if an aligned variant comes without semantic vectors.
+    Raises ValueError if a variant that reads semantic vectors comes without semantic vectors.
     """
-    if not isinstance(settings.alignment, AlignmentSettings):
+    if not isinstance(settings.alignment, VariantSettings):
         return Alignment()
     if semantic is None:
         raise ValueError(
@@ -40,5 +55,7 @@ def build_alignment(
         semantic = semantic.shuffled(settings.seed)
     if isinstance(settings.alignment, ContrastiveSettings):
         return ContrastiveAlignment(semantic, size, settings.alignment, generator)
+    if isinstance(settings.alignment, KnowledgeSettings):
+        return KnowledgeAugmentation(semantic, settings.alignment, generator)
     assert isinstance(settings.alignment, GenerativeSettings)
     return GenerativeAlignment(semantic, size, settings.embedding_size, settings.alignment, generator)

@@ -11,17 +11,22 @@ from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import MIN_TAU
 
 
-class AlignmentSettings(Section):
-    """What the alignments have in common (RLMRec, section 3.3)."""
+class VariantSettings(Section):
+    """What all variants have in common that read semantic vectors."""
 
-    weight: float = Field(1e-2, ge=0, description="Weight of the alignment loss")
-    tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the alignment loss")
     shuffle: bool = Field(False, description="Control: permute the rows of the semantic vectors")
     bf16: bool = Field(
         False,
         description="Large products in bfloat16: several times faster on GPUs and on CPUs with AMX, twice with "
         "AVX-512 BF16, slower elsewhere; only rounding differs",
     )
+
+
+class AlignmentSettings(VariantSettings):
+    """What the alignments of RLMRec have in common (RLMRec, section 3.3)."""
+
+    weight: float = Field(1e-2, ge=0, description="Weight of the alignment loss")
+    tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the alignment loss")
 
 
 class Entry(NamedTuple):
@@ -38,11 +43,15 @@ class Alignment(nn.Module):
         """What a training step propagates in place of `table` (n_nodes, d)."""
         return Entry(table, None)
 
+    def whole(self, table: Tensor) -> Tensor:
+        """What inference propagates in place of `table`: as wide as what training does, and nothing masked."""
+        return table
+
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         """Weighted scalars by name for the step's view `nodes` (n_nodes, D)."""
         return {}
 
 
-def product_dtype(settings: AlignmentSettings) -> torch.dtype:
+def product_dtype(settings: VariantSettings) -> torch.dtype:
     """Operands of the large products of an alignment."""
     return torch.bfloat16 if settings.bf16 else torch.float32

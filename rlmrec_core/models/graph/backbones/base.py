@@ -50,14 +50,18 @@ class Backbone(nn.Module, ABC):
     has_table: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, size: int, generator: torch.Generator) -> None:
-        """A subclass takes its settings as a fourth argument."""
+        """size: width of what is propagated. A subclass takes its settings as a fourth argument."""
         super().__init__()
         self.graph = graph
         if self.has_table:
-            table = torch.empty(graph.n_nodes, size)
-            for side in table.split([graph.n_users, graph.n_items]):
-                nn.init.xavier_uniform_(side, generator=generator)
-            self.table = nn.Parameter(table)
+            self.draw_table(size, generator)
+
+    def draw_table(self, size: int, generator: torch.Generator) -> None:
+        """Start from a fresh table of width `size`: less than is propagated, where an alignment adds columns."""
+        table = torch.empty(self.graph.n_nodes, size)
+        for side in table.split([self.graph.n_users, self.graph.n_items]):
+            nn.init.xavier_uniform_(side, generator=generator)
+        self.table = nn.Parameter(table)
 
     def initial(self) -> Tensor:
         """What is propagated, (n_nodes, size): the table, or what a backbone makes of texts."""

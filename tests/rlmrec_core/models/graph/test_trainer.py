@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from rlmrec_core.config import EvaluateConfig, TrainConfig
-from rlmrec_core.config.registry import GraphBackbone
+from rlmrec_core.config.registry import GraphBackbone, family_of
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import TrainingDiverged
 from rlmrec_core.models.graph import fit
 from rlmrec_core.ranking import evaluate
 from rlmrec_core.vectors import Vectors
 
-VARIANTS = ("base", "con", "gen")
+VARIANTS = ("base", "con", "gen", "kar")
 BACKBONES = get_args(GraphBackbone)
 
 
@@ -32,7 +32,9 @@ def same_bytes(one, other):
     return True
 
 
-@pytest.mark.parametrize(("backbone", "variant"), list(product(BACKBONES, VARIANTS)))
+@pytest.mark.parametrize(
+    ("backbone", "variant"), [(name, variant) for name in BACKBONES for variant in family_of(name).variants]
+)
 def test_learns_the_checkerboard(checkerboard, colours, backbone, variant):
     small = {"autocf": {"n_seeds": 1, "ssl_weight": 1}}  # a hundred seeds would mask the whole board
     run = settings(variant, backbone=backbone, learning_rate=0.05, batch_size=240, backbone_settings=small)
@@ -113,6 +115,15 @@ def test_weights_give_the_vectors(checkerboard):
     assert result.user_vectors.dtype == np.float32
 
 
+def test_kar_stands_beside_the_table(checkerboard, colours):
+    run = settings("kar", backbone="gccf", max_epochs=1, alignment_settings={"kar": {"size": 4, "n_own": 2}})
+    result = fit(checkerboard, run, colours)
+    assert result.weights["backbone.table"].shape == (100, 8)
+    assert result.weights["alignment.users.experts.second"].shape == (2, 128, 4)
+    assert result.user_vectors.shape == (40, 3 * (8 + 4))
+    assert run.backbone_settings == settings("base", backbone="gccf").backbone_settings
+
+
 def test_a_checkpoint_of_another_run_is_left_alone(checkerboard, tmp_path, caplog):
     path = tmp_path / "checkpoint.safetensors"
     fit(checkerboard, settings(seed=1), checkpoint=path)
@@ -133,8 +144,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(checkerboard):
 
 
 def test_settings_and_vectors_that_do_not_fit_are_refused(checkerboard, hand_split, colours):
-    with pytest.raises(ValueError, match="needs semantic vectors"):
-        fit(checkerboard, settings("con"))
+    for variant in VARIANTS[1:]:
+        with pytest.raises(ValueError, match="needs semantic vectors"):
+            fit(checkerboard, settings(variant))
     with pytest.raises(ValueError, match="embed this split anew"):
         fit(hand_split, settings("con"), colours)
     with pytest.raises(ValueError, match="lightgcn has no setting 'edge_keeep'; it has n_layers, edge_keep"):

@@ -1,4 +1,4 @@
-"""Con and Gen against direct computations of the paper's equations, term by term, nothing de-duplicated."""
+"""Con, Gen and KAR against direct computations of the papers' equations, term by term, nothing de-duplicated."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from rlmrec_core.models.graph.alignments import (
     ContrastiveSettings,
     GenerativeAlignment,
     GenerativeSettings,
+    KnowledgeAugmentation,
+    KnowledgeSettings,
 )
 from rlmrec_core.models.graph.backbones import Batch
 from rlmrec_core.vectors import SemanticEmbeddings
@@ -47,6 +49,11 @@ def contrastive(semantic, in_batch=False):
 def generative(semantic, ratio=0.3):
     settings = GenerativeSettings(weight=WEIGHT, tau=TAU, mask_ratio=ratio)
     return GenerativeAlignment(semantic, WIDTH, WIDTH, settings, generator())
+
+
+def knowledge(semantic, **changes):
+    settings = KnowledgeSettings(**({"n_shared": 2, "n_own": 3, "hidden": 5, "size": 4} | changes))
+    return KnowledgeAugmentation(semantic, settings, generator())
 
 
 def nce(anchors, positives, keys):
@@ -162,6 +169,55 @@ def test_bfloat16_only_rounds(semantic, nodes, batch, ratio):
         torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0.05)
         assert rounded.dtype == torch.float32
         assert not torch.equal(rounded, exact)
+
+
+def expert_by_expert(alignment, semantic):
+    """KAR's vectors of one node and one expert after the other."""
+    rows = []
+    for tower, vectors in ((alignment.users, semantic.users), (alignment.items, semantic.items)):
+        both = [
+            (experts, place) for experts in (alignment.shared, tower.experts) for place in range(len(experts.second))
+        ]
+        for vector in torch.from_numpy(vectors):
+            shares = (tower.gate.weight @ vector + tower.gate.bias).softmax(dim=0)
+            total = torch.zeros(4)
+            for (experts, place), share in zip(both, shares, strict=True):
+                hidden = slice(place * 5, place * 5 + 5)
+                inner = F.relu(experts.first[hidden] @ vector + experts.first_bias[hidden])
+                total = total + share * F.relu(inner @ experts.second[place] + experts.second_bias[place, 0])
+            rows.append(total if vector.any() else torch.zeros(4))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("n_shared", [0, 2])
+@pytest.mark.parametrize("missing", [False, True])
+def test_kar_equals_one_expert_after_the_other(semantic, nodes, n_shared, missing):
+    if missing:
+        semantic.users[3], semantic.items[4] = 0, 0
+    alignment = knowledge(semantic, n_shared=n_shared)
+    for name, parameter in alignment.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, generator=generator())
+    weights = torch.randn(len(nodes), 2 * WIDTH, generator=generator())
+    parameters = [nodes, *(own for own in alignment.parameters() if own.numel())]
+    expected = torch.cat([nodes, expert_by_expert(alignment, semantic)], dim=1)
+    found = alignment.enter(nodes, generator()).table
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad((table * weights).sum(), parameters) for table in (found, expected))
+    for mine, theirs in zip(*gradients, strict=True):
+        assert mine.count_nonzero() > 0
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_kar_propagates_the_same_in_training_and_inference_and_has_no_loss(semantic, nodes, batch):
+    alignment = knowledge(semantic)
+    entry = alignment.enter(nodes, generator())
+    assert torch.equal(entry.table, alignment.whole(nodes))
+    assert alignment.losses(nodes, batch, entry) == {}
+    assert not any("vectors" in name or "known" in name for name in alignment.state_dict())
+    rounded = knowledge(semantic, bf16=True).whole(nodes)
+    torch.testing.assert_close(rounded, entry.table, atol=0.05, rtol=0.05)
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, entry.table)
 
 
 def test_base_changes_nothing(nodes, batch):
