@@ -23,7 +23,7 @@ from flows.faults import explain, is_known, record
 from flows.services import absolute, settle
 from flows.terminal import Console, StoreOption
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
-from storage import ArtifactStore, StoreConfig
+from storage import ArtifactRef, ArtifactStore, StoreConfig
 
 
 class _Commands(TyperGroup):
@@ -83,12 +83,40 @@ def run(
     """Run rlmrec/full-pipeline through its deployment and wait for the end; exit status 1 if it did not complete."""
     chosen = settings(config, dataset, data, set_ or [], name)
     home = settle(store)
-    from flows.runs import run_pipeline
+    from flows.runs import run_deployment
 
     address = absolute(store)
-    if not run_pipeline(home, chosen, StoreConfig(url=address), force, console):
+    if not run_deployment(home, "rlmrec/full-pipeline", _parameters(chosen, address) | {"force": force}, console):
         raise typer.Exit(1)
     _show_results(address, chosen.data_name, "" if address == absolute("artifacts") else f" --store {store}")
+
+
+@app.command()
+def search(
+    config: ConfigOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    store: StoreOption = "artifacts",
+    set_: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings to try for each backbone and variant")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training, all trials of a model together")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write best.toml to this file", dir_okay=False)] = None,
+) -> None:
+    """Look for better settings of the models, on validation alone; what it finds is a file for `run --config`."""
+    budget = [f"search.{key}={value}" for key, value in (("trials", trials), ("minutes", minutes)) if value is not None]
+    chosen = settings(config, dataset, data, [*(set_ or []), *budget], name)
+    home = settle(store)
+    from flows.runs import run_deployment
+
+    address = absolute(store)
+    if not run_deployment(home, "search/search", _parameters(chosen, address), console):
+        raise typer.Exit(1)
+    _show_search(address, chosen.data_name, out)
+
+
+def _parameters(config: PipelineConfig, store: str) -> dict[str, Any]:
+    return {"config": config.model_dump(mode="json"), "store": StoreConfig(url=store).model_dump()}
 
 
 @app.command()
@@ -227,6 +255,23 @@ def _show_results(store: str, name: str, option: str) -> None:
     console.print(f"data set:        {name}, {last_run['verdict']}{_warnings(last_run)}", markup=False)
     console.print(f"all artifacts:   {store}   (rlmrec artifacts list{option})", markup=False)
     console.print(f"the UI:          rlmrec up{option}", markup=False)
+
+
+def _show_search(store: str, name: str, out: Path | None) -> None:
+    """out: where to put a copy of best.toml."""
+    from tasks.search import BEST, last_search
+
+    artifacts = ArtifactStore.open(StoreConfig(url=store))
+    found = last_search(artifacts, name)
+    table = Table("model", "trials", "stopped early", "start", "best", title="validation recall@20")
+    for row in found["models"]:
+        counts = (str(row["trials"]), str(row["pruned"]))
+        table.add_row(f"{row['backbone']} {row['variant']}", *counts, f"{row['start']:.4f}", f"{row['best']:.4f}")
+    console.print(table)
+    if out:
+        out.write_bytes(artifacts.read_bytes(ArtifactRef("search", found["key"], artifacts.url), BEST))
+    console.print(f"page: {found['page']}", markup=False)
+    console.print(f"next: rlmrec run --config {out or found['best']}", markup=False)
 
 
 def _warnings(last_run: dict[str, Any]) -> str:

@@ -25,7 +25,6 @@ from flows.faults import ENGINES
 from flows.services import POOL
 from tasks.report import LOGGER
 
-DEPLOYMENT = "rlmrec/full-pipeline"
 RUN_TAG = "rlmrec-run"
 """Marks runs that are worth nothing once the command that asked for them has gone."""
 _UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
@@ -109,12 +108,12 @@ def _parent_has_ended(client: SyncPrefectClient, stage: FlowRun) -> bool:
     return False
 
 
-def submit(client: SyncPrefectClient, parameters: Mapping[str, Any]) -> FlowRun:
-    """Ask for a run of the full pipeline. Raises LookupError if the deployment does not exist."""
+def submit(client: SyncPrefectClient, name: str, parameters: Mapping[str, Any]) -> FlowRun:
+    """Ask for a run of the deployment of this name. Raises LookupError if it does not exist."""
     try:
-        deployment = client.read_deployment_by_name(DEPLOYMENT)
+        deployment = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        raise LookupError(f"the server has no deployment {DEPLOYMENT}: run `prefect deploy --all`") from None
+        raise LookupError(f"the server has no deployment {name}: run `prefect deploy --all`") from None
     return client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters), tags=[RUN_TAG])
 
 

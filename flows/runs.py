@@ -1,10 +1,11 @@
-"""One run of the full pipeline, asked for and watched from the command line."""
+"""One run of a deployment, asked for and watched from the command line."""
 
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from httpx import TransportError
 from prefect.client.schemas.objects import Log
@@ -14,19 +15,16 @@ from flows.client import cancel, connect, follow, mark_cancelled, submit
 from flows.faults import of_state
 from flows.launch import Running, everything
 from flows.services import Home, ServiceError, announced
-from rlmrec_core.config import PipelineConfig
-from storage import StoreConfig
 
 
-def run_pipeline(home: Home, config: PipelineConfig, store: StoreConfig, force: bool, console: Console) -> bool:
-    """Run rlmrec/full-pipeline through its deployment and show its log; whether it completed.
+def run_deployment(home: Home, deployment: str, parameters: Mapping[str, Any], console: Console) -> bool:
+    """Run a deployment, such as rlmrec/full-pipeline, and show its log; whether it completed.
 
     Uses the server of PREFECT_API_URL, else the one that `rlmrec up` runs, else brings one up for this run alone.
     Raises ServiceError or LookupError if there is no server, worker or deployment to be had.
     """
-    parameters = {"config": config.model_dump(mode="json"), "store": store.model_dump(), "force": force}
     with reached(home, console.print) as running, connect(running.api) as client:
-        flow_run = submit(client, parameters)
+        flow_run = submit(client, deployment, parameters)
         console.print(f"run {flow_run.name}: {running.ui}/runs/flow-run/{flow_run.id}", markup=False)
         show = partial(_show, console)
         try:

@@ -290,14 +290,14 @@ def _run(
         calls = [call | {"n_shards": run_shards(engine, spec, store, force, **call)} for call in calls]
         engine = _LOCAL  # which joins the shards
     with report.about(name):
-        results = _results(engine, spec.task, [call | {"store": store, "force": force} for call in calls])
+        results = run_tasks(engine, spec.task, [call | {"store": store, "force": force} for call in calls])
     # Within a whole run nothing that is noted is replaced: the run does that, once it has ended well.
     made = {stage: [result.ref.key for result in results]}
     remember(artifacts, name, made, anew=not report.is_part_of_run())
     return results
 
 
-def _results(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:
+def run_tasks(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:
     """One result for each call; on a cluster all have ended before the error of one is raised."""
     if engine.kind == "local":
         return [_result(task, call) for call in calls]

@@ -53,7 +53,7 @@ def _a_call_for_each_model(config: Any, refs: Refs) -> list[dict[str, Any]]:
     prepare, semantics = refs["prepare"][0], [*refs.get("embed", ()), None][0]
     return [
         {"settings": settings, "prepare": prepare, "embed": semantics if settings.reads_semantics else None}
-        for settings in runs(config)
+        for settings in runs(config, prepare)
     ]
 
 

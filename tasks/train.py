@@ -1,6 +1,7 @@
 """Train one model: a backbone, a variant, a seed."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow.compute as pc
@@ -13,12 +14,12 @@ from rlmrec_core.config.registry import family_of
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.data import DataError
-from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, files, fit
+from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, OnEpoch, files, fit
 from rlmrec_core.profiling import summarizations
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.models import SETTINGS, WEIGHTS, load_semantic, load_split
+from tasks.models import SETTINGS, WEIGHTS, data_size, load_semantic, load_split
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
@@ -26,9 +27,9 @@ VERSION = 4
 _CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
 
 
-def runs(config: TrainConfig) -> list[RunSettings]:
-    """The models that `config` asks for."""
-    return config.runs()
+def runs(config: TrainConfig, prepare: ArtifactRef | None = None) -> list[RunSettings]:
+    """The models that `config` asks for. prepare: the data, which the preset auto goes by."""
+    return config.runs(data_size(ArtifactStore(prepare.url), prepare) if prepare and config.preset == "auto" else None)
 
 
 def reads_semantics(config: TrainConfig) -> bool:
@@ -68,24 +69,47 @@ def train(
 ) -> StageResult | State[StageResult]:
     """User and item vectors, weights and history. A model killed in the making goes on from its last checkpoint."""
     artifacts = ArtifactStore.open(store)
-    keys = {"prepare": prepare.key} | ({"embed": embed.key} if embed else {}) | files(settings)
-    labels = settings.model_id._asdict()
-    stage = Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(settings), keys, labels)
+    training = Training(artifacts, settings, prepare, embed)
 
     def write(out: ArtifactWriter) -> None:
-        checkpoint = artifacts.work_dir(stage.name, stage.key) / "checkpoint.safetensors"
-        semantic = load_semantic(artifacts, embed) if embed else None
-        split = load_split(artifacts, prepare)
-        inputs = Inputs(split.all_in_train() if settings.fit_on == "all" else split, semantic)
-        if embed and family_of(settings.backbone).reads_text:
-            inputs = replace(inputs, **_texts(artifacts, prepare, embed))
-        narrator = _Narrator(settings)
-        _write(out, settings, fit(inputs, settings, checkpoint=checkpoint, on_epoch=narrator))
+        narrator = Narrator(settings)
+        training.write(out, narrator)
         narrator.finish()
 
-    result = stage.run(artifacts, write, force=force)
+    result = training.stage.run(artifacts, write, force=force)
     _show_curve(artifacts, result)
     return as_state(result)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model of the stage: what its artifact is, and how it is made."""
+
+    artifacts: ArtifactStore
+    settings: RunSettings
+    prepare: ArtifactRef
+    embed: ArtifactRef | None
+
+    @cached_property
+    def stage(self) -> Stage:
+        """The model's artifact."""
+        keys = {"prepare": self.prepare.key} | ({"embed": self.embed.key} if self.embed else {}) | files(self.settings)
+        labels = self.settings.model_id._asdict()
+        return Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(self.settings), keys, labels)
+
+    def inputs(self) -> Inputs:
+        """What the model learns from, read from the store."""
+        semantic = load_semantic(self.artifacts, self.embed) if self.embed else None
+        split = load_split(self.artifacts, self.prepare)
+        inputs = Inputs(split.all_in_train() if self.settings.fit_on == "all" else split, semantic)
+        if self.embed and family_of(self.settings.backbone).reads_text:
+            inputs = replace(inputs, **_texts(self.artifacts, self.prepare, self.embed))
+        return inputs
+
+    def write(self, out: ArtifactWriter, on_epoch: OnEpoch) -> None:
+        """Train, and write the artifact; what `on_epoch` raises ends the training before anything is written."""
+        checkpoint = self.artifacts.work_dir(self.stage.name, self.stage.key) / "checkpoint.safetensors"
+        _write(out, self.settings, fit(self.inputs(), self.settings, checkpoint=checkpoint, on_epoch=on_epoch))
 
 
 def _texts(artifacts: ArtifactStore, prepare: ArtifactRef, embed: ArtifactRef) -> dict[str, Any]:
@@ -109,12 +133,13 @@ def _write(out: ArtifactWriter, settings: RunSettings, fitted: FitResult) -> Non
     out.file(SETTINGS, settings.model_dump_json().encode())
 
 
-class _Narrator:
+class Narrator:
     """Tells how training goes: a bar, and the best validation so far."""
 
-    def __init__(self, settings: RunSettings) -> None:
+    def __init__(self, settings: RunSettings, every: float = 5.0) -> None:
+        """every: seconds between two lines."""
         title = " ".join(map(str, settings.model_id))
-        self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}")
+        self._progress = report.Progress(f"train-{title}-progress", f"epochs of {title}", every)
         self._best, self._done, self._left = 0.0, 0, 0
 
     def __call__(self, record: EpochRecord) -> None:

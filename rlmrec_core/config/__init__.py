@@ -4,9 +4,10 @@ from rlmrec_core.config.data import ColumnMapping, IngestConfig, PrepareConfig
 from rlmrec_core.config.engine import EngineConfig
 from rlmrec_core.config.faults import SettingsError
 from rlmrec_core.config.gates import Check, GatesConfig
-from rlmrec_core.config.pipeline import PipelineConfig, dataset_preset, load_config
+from rlmrec_core.config.pipeline import PipelineConfig, config_toml, dataset_preset, load_config
 from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
 from rlmrec_core.config.reasons import ReasonsConfig
+from rlmrec_core.config.search import SearchConfig, SearchRange
 from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
 from rlmrec_core.config.training import TrainConfig
 
@@ -24,8 +25,11 @@ __all__ = [
     "ProfileConfig",
     "ReasonsConfig",
     "RecommendConfig",
+    "SearchConfig",
+    "SearchRange",
     "SettingsError",
     "TrainConfig",
+    "config_toml",
     "dataset_preset",
     "load_config",
 ]

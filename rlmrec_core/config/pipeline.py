@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import tomli_w
 from pydantic import Field, ValidationError
 
 from rlmrec_core.config.data import IngestConfig, PrepareConfig
@@ -15,6 +16,7 @@ from rlmrec_core.config.faults import SettingsError, quoted, settings_error
 from rlmrec_core.config.gates import GatesConfig
 from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
 from rlmrec_core.config.reasons import ReasonsConfig
+from rlmrec_core.config.search import SearchConfig
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
 from rlmrec_core.config.training import TrainConfig
@@ -45,6 +47,7 @@ class PipelineConfig(Section):
     recommend: RecommendConfig = Field(RecommendConfig(), description="Top-K lists")
     reasons: ReasonsConfig = Field(ReasonsConfig(), description="Why each item stands in each list")
     gates: GatesConfig = Field(GatesConfig(), description="What a run must be like for its lists to be put to use")
+    search: SearchConfig = Field(SearchConfig(), description="Search of hyper-parameters; a run does not read it")
     engine: EngineConfig = Field(EngineConfig(), description="Where the work is done; changes no result")
 
     @property
@@ -147,6 +150,24 @@ def load_config(
         return PipelineConfig.model_validate(_merge(PipelineConfig().model_dump(), merged))
     except ValidationError as error:
         raise settings_error(error, PipelineConfig) from None
+
+
+def config_toml(config: PipelineConfig) -> str:
+    """The settings as a file that `load_config` reads: all that is not at its default, whatever the data set."""
+    found = _beyond(PipelineConfig().model_dump(), config.model_dump())
+    return tomli_w.dumps(found, multiline_strings=False)
+
+
+def _beyond(default: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """What is in `value` and not in `default`, as TOML can say it."""
+    found: dict[str, Any] = {}
+    for name, own in value.items():
+        if isinstance(own, Mapping):
+            if inner := _beyond(default.get(name) or {}, own):
+                found[name] = inner
+        elif name not in default or own != default[name]:
+            found[name] = "none" if own is None else list(own) if isinstance(own, tuple) else own
+    return found
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

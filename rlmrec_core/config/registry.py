@@ -12,8 +12,21 @@ from rlmrec_core.config.section import Section
 GraphBackbone = Literal["lightgcn", "gccf", "sgl", "simgcl", "dccf", "autocf", "alpharec", "weft"]
 BackboneName = Literal[GraphBackbone, "cllm4rec"]
 VariantName = Literal["base", "con", "gen", "kar"]
-HyperPreset = Literal["amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]
+HyperPreset = Literal["auto", "amazon-book", "yelp", "steam", "movielens", "xrec-yelp", "sample"]
 PresetProtocol = Literal["tuned", "paper"]
+
+
+class DataSize(NamedTuple):
+    """How much there is to learn from: users and items of the prepared data, and the interactions of train."""
+
+    n_users: int
+    n_items: int
+    n_interactions: int
+
+    @property
+    def per_node(self) -> float:
+        """Interactions of a user or item, on average over both."""
+        return 2 * self.n_interactions / max(self.n_users + self.n_items, 1)
 
 
 class Preset(NamedTuple):
@@ -29,15 +42,20 @@ class FamilySpec(NamedTuple):
     """Models that are trained alike, by the package rlmrec_core/models/<name>, whose FAMILY says how.
 
     reads_text: whether `fit` is handed train reviews, the items' texts, profiles and their vectors.
+    ignores: fields of RunSettings that its models do not read, so that no search varies them.
     """
 
     name: str
     backbones: tuple[str, ...]
     variants: tuple[str, ...]
     reads_text: bool = False
+    ignores: tuple[str, ...] = ()
 
 
 _MADE_OF_TEXT = ("alpharec", "weft")
+
+# It has a width, step sizes, a schedule and a regularisation of its own.
+_NOT_OF_CLLM4REC = ("embedding_size", "learning_rate", "batch_size", "max_epochs", "weight_decay")
 
 FAMILIES = (
     FamilySpec(
@@ -45,7 +63,7 @@ FAMILIES = (
     ),
     # Their initial embeddings are made of the text already: KAR would put it beside itself.
     FamilySpec("graph", _MADE_OF_TEXT, ("base", "con", "gen")),
-    FamilySpec("cllm4rec", ("cllm4rec",), ("base",), reads_text=True),
+    FamilySpec("cllm4rec", ("cllm4rec",), ("base",), reads_text=True, ignores=_NOT_OF_CLLM4REC),
 )
 
 
@@ -69,6 +87,8 @@ def alignment_settings(backbone: str, variant: str) -> type[Section] | None:
     return door(backbone).alignment_settings(variant)  # type: ignore[no-any-return]
 
 
-def preset(backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
-    """What a backbone's family chooses for a data set."""
-    return door(backbone).preset(backbone, variant, dataset, protocol)  # type: ignore[no-any-return]
+def preset(
+    backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol, size: DataSize | None = None
+) -> Preset:
+    """What a backbone's family chooses for a data set; size: of the data at hand, which auto goes by."""
+    return door(backbone).preset(backbone, variant, dataset, protocol, size)  # type: ignore[no-any-return]

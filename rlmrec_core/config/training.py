@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema
 from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.registry import (
     BackboneName,
+    DataSize,
     HyperPreset,
     PresetProtocol,
     VariantName,
@@ -25,6 +26,7 @@ from rlmrec_core.config.registry import (
     family_of,
     preset,
 )
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section, key_fields
 from rlmrec_core.model_id import ModelId
 
@@ -51,7 +53,9 @@ class TrainingLoop(Section):
     """What every training has, whatever the model."""
 
     embedding_size: int = Field(32, ge=1, le=4096, description="Width d of the id embeddings")
-    learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam")
+    learning_rate: Annotated[float, SearchRange(3e-4, 1e-2, log=True)] = Field(
+        1e-3, gt=0, description="Step size of Adam"
+    )
     batch_size: int = Field(4096, ge=1, description="Positive pairs per step")
     max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
     fixed_epochs: int = Field(100, ge=1, description="Epochs where there is no validation part; max_epochs at most")
@@ -68,7 +72,7 @@ class RunSettings(TrainingLoop):
     seed: int = Field(description="Seed of every random number of the run")
     backbone_settings: SerializeAsAny[Section] = Field(description="The backbone's own hyper-parameters")
     alignment: SerializeAsAny[Section] | None = Field(description="None for Base")
-    weight_decay: Annotated[float, _WEIGHT_DECAY] = 1e-6
+    weight_decay: Annotated[float, _WEIGHT_DECAY, SearchRange(1e-8, 1e-3, log=True)] = 1e-6
     patience: Annotated[int, _PATIENCE] = 5
     fit_on: FittedOn = Field("train", description="The interactions it learns from: train, or those of every part")
 
@@ -180,6 +184,11 @@ class TrainConfig(TrainingLoop, ModelChoice):
     alignment_settings: Annotated[dict[AlignedName, dict[str, Any]], _OF_ALIGNMENTS] = Field(
         {}, description="Settings of con, gen and kar, e.g. train.alignment_settings.con.tau=0.1"
     )
+    per_model: dict[BackboneName, dict[VariantName, dict[str, Any]]] = Field(
+        {},
+        description="Settings of one backbone and variant alone, over all others, e.g. "
+        "train.per_model.lightgcn.con.alignment.tau=0.1; best.toml of a search has what it found here",
+    )
     grid: dict[str, Annotated[tuple[int | float | bool | str, ...], Field(min_length=1)]] = Field(
         {},
         description="Several values for a setting of this section, e.g. train.grid.learning_rate=[0.001, 0.01]: "
@@ -202,9 +211,12 @@ class TrainConfig(TrainingLoop, ModelChoice):
         return dict(_flat(given)) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
-    def _grid_holds_settings(self) -> Self:
+    def _names_settings(self) -> Self:
         for _ in self.settings():  # each is checked as it is made
             pass
+        for backbone, variants in self.per_model.items():
+            for variant in variants:
+                self.run(backbone, variant, self.seeds[0])
         return self
 
     def settings(self) -> Iterator[Self]:
@@ -217,13 +229,10 @@ class TrainConfig(TrainingLoop, ModelChoice):
             return
         plain = self.model_dump(exclude={"grid"})
         for values in product(*self.grid.values()):
-            changed = plain
-            for name, value in zip(self.grid, values, strict=True):
-                changed = _changed(changed, name.split("."), value)
-            yield type(self).model_validate(changed)
+            yield type(self).model_validate(changed(plain, dict(zip(self.grid, values, strict=True))))
 
-    def runs(self) -> list[RunSettings]:
-        """The models asked for, each once."""
+    def runs(self, size: DataSize | None = None) -> list[RunSettings]:
+        """The models asked for, each once. size: of the data, which the preset auto goes by."""
         found: list[RunSettings] = []
         for config in self.settings():
             for backbone in config.backbones:
@@ -231,16 +240,16 @@ class TrainConfig(TrainingLoop, ModelChoice):
                 # A backbone that has none of the wanted variants is trained as it is.
                 variants = [name for name in config.variants if name in offered] or ["base"]
                 for variant, seed in product(variants, config.seeds):
-                    run = config.run(backbone, variant, seed)
+                    run = config.run(backbone, variant, seed, size)
                     found += [] if run in found else [run]
         return found
 
-    def run(self, backbone: str, variant: str, seed: int) -> RunSettings:
-        """The settings of one model: the preset's values, under those set here.
+    def run(self, backbone: BackboneName, variant: VariantName, seed: int, size: DataSize | None = None) -> RunSettings:
+        """The settings of one model: the preset's values, under those set here, under those of `per_model`.
 
         Raises pydantic.ValidationError if together they make no valid run.
         """
-        chosen = preset(backbone, variant, self.preset, self.protocol)
+        chosen = preset(backbone, variant, self.preset, self.protocol, size)
         left_open = {
             name: value
             for source in (chosen, self)
@@ -255,7 +264,8 @@ class TrainConfig(TrainingLoop, ModelChoice):
             "alignment": chosen.alignment and _over(chosen.alignment, self.alignment_settings, variant),
         }
         shared = {name: getattr(self, name) for name in TrainingLoop.model_fields}
-        return RunSettings.model_validate(settings | left_open | shared)
+        own = self.per_model.get(backbone, {}).get(variant, {})
+        return RunSettings.model_validate(changed(settings | left_open | shared, own))
 
 
 def _over(chosen: Section, given: Mapping[Any, Mapping[str, Any]], owner: str) -> dict[str, Any]:
@@ -270,7 +280,14 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, value
 
 
-def _changed(tree: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
-    head, *rest = path
-    inner = tree.get(head)
-    return {**tree, head: _changed(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value}
+def changed(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of settings with other values in it; names may be dotted, and values may be trees."""
+    result = dict(tree)
+    for name, value in values.items():
+        head, _, rest = name.partition(".")
+        inner = result.get(head)
+        if rest or isinstance(value, Mapping):
+            result[head] = changed(inner if isinstance(inner, Mapping) else {}, {rest: value} if rest else value)
+        else:
+            result[head] = value
+    return result

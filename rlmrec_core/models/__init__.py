@@ -1,6 +1,16 @@
 """What ranks: families of models, each behind the same door."""
 
-from rlmrec_core.models.family import EpochRecord, Family, FitResult, Inputs, TrainingDiverged, files, fit, place_items
+from rlmrec_core.models.family import (
+    EpochRecord,
+    Family,
+    FitResult,
+    Inputs,
+    OnEpoch,
+    TrainingDiverged,
+    files,
+    fit,
+    place_items,
+)
 from rlmrec_core.models.progress import STOPPING_METRIC
 
 __all__ = [
@@ -9,6 +19,7 @@ __all__ = [
     "Family",
     "FitResult",
     "Inputs",
+    "OnEpoch",
     "TrainingDiverged",
     "files",
     "fit",

@@ -8,7 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 from torch import Tensor
 
-from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol, door
+from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol, door
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.profiling.corpus import TrainCorpus
@@ -35,6 +35,8 @@ class EpochRecord:
     best_value: float
     phase: str = ""
     seconds_left: float | None = None
+    validations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """All so far by epoch, those of a resumed run's earlier epochs included: recall@20 and ndcg@20."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,13 @@ class Family(Protocol):
     def alignment_settings(self, variant: str) -> type[Section] | None:
         """The class of the settings of a variant's alignment; None for a variant without one."""
 
-    def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
-        """The settings chosen for a data set; an alignment for every variant but Base."""
+    def preset(
+        self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol, size: DataSize | None
+    ) -> Preset:
+        """The settings chosen for a data set; an alignment for every variant but Base.
+
+        size: of the data at hand, for the preset auto; None where it is not known yet.
+        """
 
     def files(self, settings: RunSettings) -> dict[str, str]:
         """sha256 of files that a run reads beside its inputs, by role: its key depends on them."""

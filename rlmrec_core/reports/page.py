@@ -11,15 +11,15 @@ _TITLE = "{{title}}"
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def page(title: str, content: Mapping[str, Any]) -> str:
+def page(title: str, content: Mapping[str, Any], template: str = "page.html") -> str:
     """The page as HTML.
 
-    title: plain text; content: plain JSON values, of which page.html says what it shows. All of it may be hostile: it
-    stands in the page as data, where no tag can begin or end, and is shown as text.
+    title: plain text; content: plain JSON values, of which the template, a file beside this one, says what it shows.
+    All of it may be hostile: it stands in the page as data, where no tag can begin or end, and is shown as text.
     """
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Data last: what looks like a place to fill in there is left alone.
-    before, after = _template().split(_CONTENT)
+    before, after = _template(template).split(_CONTENT)
     return before.replace(_TITLE, _html(title)) + _inert(text) + after
 
 
@@ -34,5 +34,5 @@ def _html(text: str) -> str:
 
 
 @cache
-def _template() -> str:
-    return (files("rlmrec_core.reports") / "page.html").read_text(encoding="utf-8")
+def _template(name: str) -> str:
+    return (files("rlmrec_core.reports") / name).read_text(encoding="utf-8")

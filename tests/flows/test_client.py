@@ -72,4 +72,4 @@ def test_a_schedule_that_was_switched_on_stays_on():
 
 def test_a_missing_deployment_is_named_with_the_way_out():
     with get_client(sync_client=True) as client, pytest.raises(LookupError, match="prefect deploy --all"):
-        submit(client, {})
+        submit(client, "rlmrec/full-pipeline", {})

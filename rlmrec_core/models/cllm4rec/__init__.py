@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
+from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.cllm4rec.documents import Texts
@@ -27,7 +27,9 @@ class CLLM4RecFamily:
         """It has none."""
         return None
 
-    def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+    def preset(
+        self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol, size: DataSize | None
+    ) -> Preset:
         """The defaults, whatever the data set."""
         return Preset(CLLM4RecSettings())
 

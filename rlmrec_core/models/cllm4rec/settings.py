@@ -2,10 +2,11 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 
 TrunkName = Literal["own", "minilm", "random"]
@@ -41,21 +42,27 @@ class CLLM4RecSettings(Section):
     pretrain_epochs: int = Field(25, ge=0, le=1000, description="Epochs that alternate interactions and texts")
     finetune_epochs: int = Field(150, ge=1, le=3000, description="Upper bound of the epochs that learn to recommend")
     content_every: int = Field(25, ge=1, le=1000, description="Epochs between two on texts; the paper has 1")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of Adam before fine-tuning")
-    finetune_learning_rate: float = Field(2e-4, gt=0, le=1, description="Step size of Adam in fine-tuning")
+    learning_rate: Annotated[float, SearchRange(3e-4, 1e-2, log=True)] = Field(
+        1e-3, gt=0, le=1, description="Step size of Adam before fine-tuning"
+    )
+    finetune_learning_rate: Annotated[float, SearchRange(5e-5, 5e-3, log=True)] = Field(
+        2e-4, gt=0, le=1, description="Step size of Adam in fine-tuning"
+    )
     batch_size: int = Field(64, ge=1, description="Documents per step")
     batch_tokens: int = Field(4096, ge=64, description="Tokens in one pass; only memory depends on it")
-    mutual_weight: float = Field(
+    mutual_weight: Annotated[float, SearchRange(0.03, 3.0, log=True)] = Field(
         0.3, ge=0, description="lambda_c: weight of a user's or item's distance from its other side, per occurrence"
     )
     user_weight: float = Field(
         100.0, ge=0, description="How many times an item's occurrence that of a user weighs in both; the paper has 1"
     )
     prior_weight: float = Field(0.0, ge=0, description="lambda_l: weight of a vector's square, per occurrence")
-    holdout_ratio: float = Field(
+    holdout_ratio: Annotated[float, SearchRange(0.2, 0.8)] = Field(
         0.5, gt=0, lt=1, description="Share of a history that is held out and predicted; the paper has 0.2"
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the trunk while training; the paper has 0.1")
+    dropout: Annotated[float, SearchRange(0.0, 0.3)] = Field(
+        0.0, ge=0, lt=1, description="Dropout in the trunk while training; the paper has 0.1"
+    )
     max_text_tokens: int = Field(64, ge=1, le=4096, description="Where a text is cut, in tokens")
     bf16: bool = Field(False, description="Trunk and heads in bfloat16; vectors and sums stay float32")
 

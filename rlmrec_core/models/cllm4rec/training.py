@@ -125,6 +125,7 @@ class Trainer:
                 self.progress.best_value,
                 phase=epoch.phase,
                 seconds_left=self._seconds_left(),
+                validations=self.progress.validations,
             )
 
     def _is_validated(self, epoch: Epoch) -> bool:

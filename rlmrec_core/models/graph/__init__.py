@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
+from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.family import FitResult, Inputs, OnEpoch
@@ -29,9 +29,11 @@ class GraphFamily:
         """Those of Con, Gen or KAR."""
         return ALIGNMENT_SETTINGS.get(variant)
 
-    def preset(self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+    def preset(
+        self, backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol, size: DataSize | None
+    ) -> Preset:
         """RLMRec's values or our own: see `rlmrec_core.models.graph.presets`."""
-        return preset(backbone, variant, dataset, protocol)
+        return preset(backbone, variant, dataset, protocol, size)
 
     def files(self, settings: RunSettings) -> dict[str, str]:
         """None."""

@@ -3,10 +3,11 @@
 What a row leaves out is at its class's default.
 """
 
-from rlmrec_core.config.registry import HyperPreset, Preset, PresetProtocol
+from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol
 from rlmrec_core.models.graph.alignments import ContrastiveSettings as Con
 from rlmrec_core.models.graph.alignments import GenerativeSettings as Gen
 from rlmrec_core.models.graph.alignments import KnowledgeSettings as Kar
+from rlmrec_core.models.graph.auto import auto
 from rlmrec_core.models.graph.backbones import backbone_class
 from rlmrec_core.models.graph.backbones.autocf import AutoCFSettings as AutoCF
 from rlmrec_core.models.graph.backbones.dccf import DCCFSettings as DCCF
@@ -141,8 +142,12 @@ _TUNED: dict[tuple[HyperPreset, str, str], Preset] = {
 }
 
 
-def preset(backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol) -> Preset:
+def preset(
+    backbone: str, variant: str, dataset: HyperPreset, protocol: PresetProtocol, size: DataSize | None = None
+) -> Preset:
     """See `Family.preset`. A backbone without rows has the defaults of its class and of the alignment's."""
+    if dataset == "auto":
+        return auto(backbone, variant, size)
     if protocol == "tuned" and (tuned := _TUNED.get((dataset, backbone, variant))):
         return tuned
     if rows := _PAPER.get((backbone, variant)):

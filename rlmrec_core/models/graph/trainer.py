@@ -79,7 +79,8 @@ class Trainer:
             due = epoch % self.settings.validate_every == 0 or epoch == limit - 1
             validation = self.validate(epoch) if due else None
             best = self.progress.best_epoch, self.progress.best_value
-            yield EpochRecord(epoch, limit, losses, validation or None, *best)
+            seen = self.progress.validations
+            yield EpochRecord(epoch, limit, losses, validation or None, *best, validations=seen)
 
     def result(self) -> FitResult:
         """The model at its best epoch."""

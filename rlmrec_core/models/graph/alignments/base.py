@@ -1,11 +1,12 @@
 """The contract of an alignment, composed with any backbone."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import MIN_TAU
@@ -25,8 +26,12 @@ class VariantSettings(Section):
 class AlignmentSettings(VariantSettings):
     """What the alignments of RLMRec have in common (RLMRec, section 3.3)."""
 
-    weight: float = Field(1e-2, ge=0, description="Weight of the alignment loss")
-    tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the alignment loss")
+    weight: Annotated[float, SearchRange(1e-3, 1.0, log=True)] = Field(
+        1e-2, ge=0, description="Weight of the alignment loss"
+    )
+    tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(
+        0.2, ge=MIN_TAU, description="Temperature of the alignment loss"
+    )
 
 
 class Entry(NamedTuple):

@@ -1,11 +1,14 @@
 """RLMRec-Gen: generative alignment."""
 
+from typing import Annotated
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry, product_dtype
 from rlmrec_core.models.graph.backbones.base import Batch
@@ -16,8 +19,12 @@ from rlmrec_core.vectors import SemanticEmbeddings
 class GenerativeSettings(AlignmentSettings):
     """Settings of RLMRec-Gen."""
 
-    weight: float = Field(0.1, ge=0, description="Weight of the alignment loss")
-    mask_ratio: float = Field(0.1, gt=0, lt=1, description="Share of nodes whose embedding is masked")
+    weight: Annotated[float, SearchRange(1e-3, 1.0, log=True)] = Field(
+        0.1, ge=0, description="Weight of the alignment loss"
+    )
+    mask_ratio: Annotated[float, SearchRange(0.01, 0.3, log=True)] = Field(
+        0.1, gt=0, lt=1, description="Share of nodes whose embedding is masked"
+    )
 
 
 class GenerativeAlignment(Alignment):

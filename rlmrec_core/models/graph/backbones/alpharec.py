@@ -1,13 +1,14 @@
 """AlphaRec: mapped texts in the place of an id table, ranked by cosine above sampled items."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.training import SemanticSettings
 from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
@@ -21,8 +22,8 @@ _MAPPING = "mapping."
 class AlphaRecSettings(SemanticSettings):
     """Hyper-parameters of AlphaRec."""
 
-    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L")
-    tau: float = Field(0.15, ge=MIN_TAU, description="Temperature of the loss")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(2, ge=1, le=8, description="Propagation layers L")
+    tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(0.15, ge=MIN_TAU, description="Temperature of the loss")
     n_negatives: int = Field(256, ge=1, description="Items drawn for a step, above which its pairs are to rank")
 
 

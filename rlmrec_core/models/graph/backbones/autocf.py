@@ -1,12 +1,13 @@
 """AutoCF: a masked graph autoencoder."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
@@ -26,9 +27,13 @@ class _Masked(NamedTuple):
 class AutoCFSettings(Section):
     """Hyper-parameters of AutoCF."""
 
-    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L of the encoder")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(
+        2, ge=1, le=8, description="Propagation layers L of the encoder"
+    )
     n_heads: int = Field(4, ge=1, description="Heads of attention; they divide embedding_size")
-    ssl_weight: float = Field(1.0, ge=0, description="Weight of the self-supervised loss")
+    ssl_weight: Annotated[float, SearchRange(0.1, 10.0, log=True)] = Field(
+        1.0, ge=0, description="Weight of the self-supervised loss"
+    )
     n_seeds: int = Field(100, ge=1, description="Nodes whose neighbourhood is masked")
     mask_every: int = Field(10, ge=1, description="Steps between two masks")
     extra_nodes: float = Field(0.2, ge=0, le=1, description="Share of all nodes that the decoder counts as masked, too")

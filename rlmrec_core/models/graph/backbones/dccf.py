@@ -1,12 +1,13 @@
 """DCCF: propagation over the graph, over intents, and over two graphs weighted by similarity."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
@@ -25,10 +26,14 @@ class _Layer(NamedTuple):
 class DCCFSettings(Section):
     """Hyper-parameters of DCCF."""
 
-    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(2, ge=1, le=8, description="Propagation layers L")
     n_intents: int = Field(128, ge=1, description="Intents of each side")
-    cl_weight: float = Field(1e-3, ge=0, description="Weight of the contrasts")
-    cl_tau: float = Field(0.1, ge=MIN_TAU, description="Temperature of the contrasts")
+    cl_weight: Annotated[float, SearchRange(1e-4, 0.1, log=True)] = Field(
+        1e-3, ge=0, description="Weight of the contrasts"
+    )
+    cl_tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(
+        0.1, ge=MIN_TAU, description="Temperature of the contrasts"
+    )
 
 
 class DCCF(Backbone):

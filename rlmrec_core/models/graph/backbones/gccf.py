@@ -1,9 +1,12 @@
 """GCCF: linear propagation, concatenated over layers."""
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
@@ -12,8 +15,10 @@ from rlmrec_core.models.graph.graph import Graph
 class GCCFSettings(Section):
     """Hyper-parameters of GCCF."""
 
-    n_layers: int = Field(2, ge=1, le=8, description="Propagation layers L")
-    self_loops: bool = Field(True, description="Propagate over A + I in place of A")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(2, ge=1, le=8, description="Propagation layers L")
+    self_loops: Annotated[bool, SearchRange(choices=(False, True))] = Field(
+        True, description="Propagate over A + I in place of A"
+    )
 
 
 class GCCF(Backbone):

@@ -1,9 +1,12 @@
 """LightGCN: linear propagation, summed over layers."""
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
@@ -12,8 +15,10 @@ from rlmrec_core.models.graph.graph import Graph
 class LightGCNSettings(Section):
     """Hyper-parameters of LightGCN."""
 
-    n_layers: int = Field(3, ge=1, le=8, description="Propagation layers L")
-    edge_keep: float = Field(0.8, gt=0, le=1, description="Probability of keeping a directed edge in a training step")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(3, ge=1, le=8, description="Propagation layers L")
+    edge_keep: Annotated[float, SearchRange(0.5, 1.0)] = Field(
+        0.8, gt=0, le=1, description="Probability of keeping a directed edge in a training step"
+    )
 
 
 class LightGCN(LayerSum):

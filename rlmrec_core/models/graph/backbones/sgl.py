@@ -1,9 +1,12 @@
 """SGL: LightGCN with a contrast between two edge-dropped views."""
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
@@ -13,10 +16,16 @@ from rlmrec_core.models.graph.losses import MIN_TAU, contrast
 class SGLSettings(Section):
     """Hyper-parameters of SGL."""
 
-    n_layers: int = Field(3, ge=1, le=8, description="Propagation layers L")
-    edge_keep: float = Field(0.8, gt=0, le=1, description="Probability of keeping a directed edge in a view")
-    cl_weight: float = Field(0.1, ge=0, description="Weight of the contrast between the views")
-    cl_tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the contrast")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(3, ge=1, le=8, description="Propagation layers L")
+    edge_keep: Annotated[float, SearchRange(0.5, 1.0)] = Field(
+        0.8, gt=0, le=1, description="Probability of keeping a directed edge in a view"
+    )
+    cl_weight: Annotated[float, SearchRange(1e-3, 1.0, log=True)] = Field(
+        0.1, ge=0, description="Weight of the contrast between the views"
+    )
+    cl_tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(
+        0.2, ge=MIN_TAU, description="Temperature of the contrast"
+    )
     cl_in_batch: bool = Field(False, description="Contrast within the batch, not with all nodes")
 
 

@@ -1,10 +1,13 @@
 """SimGCL: LightGCN with a contrast between two views with noise."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
@@ -14,10 +17,14 @@ from rlmrec_core.models.graph.losses import MIN_TAU, contrast
 class SimGCLSettings(Section):
     """Hyper-parameters of SimGCL."""
 
-    n_layers: int = Field(3, ge=1, le=8, description="Propagation layers L")
-    cl_weight: float = Field(0.1, ge=0, description="Weight of the contrast between the views")
-    cl_tau: float = Field(0.2, ge=MIN_TAU, description="Temperature of the contrast")
-    eps: float = Field(0.9, ge=0, description="Length of the noise")
+    n_layers: Annotated[int, SearchRange(1, 4)] = Field(3, ge=1, le=8, description="Propagation layers L")
+    cl_weight: Annotated[float, SearchRange(1e-3, 1.0, log=True)] = Field(
+        0.1, ge=0, description="Weight of the contrast between the views"
+    )
+    cl_tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(
+        0.2, ge=MIN_TAU, description="Temperature of the contrast"
+    )
+    eps: Annotated[float, SearchRange(0.01, 1.0, log=True)] = Field(0.9, ge=0, description="Length of the noise")
     cl_in_batch: bool = Field(False, description="Contrast within the batch, not with all nodes")
 
 

@@ -1,0 +1,36 @@
+"""The search for hyper-parameters as a flow."""
+
+from prefect import State, flow
+
+from flows.full_pipeline import end_stages, gated, run_stages
+from flows.stages import run_tasks
+from rlmrec_core.config import PipelineConfig
+from storage import StoreConfig
+from tasks.gates import Gates
+from tasks.stages import for_this_data
+
+
+@flow(name="search", persist_result=False, on_crashed=[end_stages])
+def search(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreConfig()) -> State[None]:
+    """Look for better settings of every backbone and variant of the section train, on validation alone.
+
+    The stages before are run as in the full pipeline. Every trial is found that was trained before; nothing that is in
+    use changes. The artifact holds the trials, a page and best.toml, with which the full pipeline is run next.
+
+    Args:
+        config: Settings of every stage; the section search says what is searched, and for how long.
+        store: Where artifacts are kept.
+    """
+
+    def work(settings: PipelineConfig, gates: Gates) -> None:
+        from tasks.search import search as search_models  # loads torch, which takes seconds
+        from tasks.trial import trial
+
+        done = run_stages(settings, store, last="embed", gates=gates)
+        prepare, embed = done["prepare"][0].ref, done["embed"][0].ref if "embed" in done else None
+        search_models(
+            for_this_data(settings, store, done), store, prepare, embed,
+            lambda calls: run_tasks(settings.engine, trial, calls),
+        )  # fmt: skip
+
+    return gated(config, store, work)
