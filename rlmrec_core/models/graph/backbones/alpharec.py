@@ -23,7 +23,9 @@ class AlphaRecSettings(SemanticSettings):
     """Hyper-parameters of AlphaRec."""
 
     n_layers: Annotated[int, SearchRange(1, 4)] = Field(2, ge=1, le=8, description="Propagation layers L")
-    tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(0.15, ge=MIN_TAU, description="Temperature of the loss")
+    tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(
+        0.15, ge=MIN_TAU, description="Temperature of the loss"
+    )
     n_negatives: int = Field(256, ge=1, description="Items drawn for a step, above which its pairs are to rank")
 
 
