@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +26,16 @@ class Running:
         """Address for a browser."""
         return self.api.removesuffix("/api")
 
-    def check(self) -> None:
-        """Raise ServiceError if a process has ended."""
-        for process in (self.server, self.worker):
-            if process:
-                process.check()
+    def check(self, within: float = 0.0) -> None:
+        """Raise ServiceError if a process has ended, or does in so many seconds."""
+        deadline = time.monotonic() + within
+        while True:
+            for process in (self.server, self.worker):
+                if process:
+                    process.check()
+            if not self.worker or time.monotonic() >= deadline:
+                return
+            time.sleep(0.2)
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from flows.faults import of_state
 from flows.launch import Running, everything
 from flows.services import Home, ServiceError, announced
 
+_FAREWELL_SECONDS = 15.0
+"""For a worker that was killed to end its runs, and to be seen as ended."""
+
 
 def run_deployment(home: Home, deployment: str, parameters: Mapping[str, Any], console: Console) -> bool:
     """Run a deployment, such as rlmrec/full-pipeline, and show its log; whether it completed.
@@ -29,6 +32,8 @@ def run_deployment(home: Home, deployment: str, parameters: Mapping[str, Any], c
         show = partial(_show, console)
         try:
             state = follow(client, flow_run, show, running.check)
+            if state.is_crashed():  # it may have heard of its worker's end before we did
+                running.check(within=_FAREWELL_SECONDS)
         except TransportError as error:
             running.check()
             raise ServiceError(f"the server at {running.ui} does not answer: {error}") from error

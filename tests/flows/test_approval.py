@@ -1,7 +1,6 @@
 """A run that may cost more than its threshold waits for somebody to say yes."""
 
 import threading
-import time
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -11,6 +10,7 @@ from flows import stages
 from flows.approval import NotApproved
 from tests.fake_llm import FakeLLM
 from tests.tasks.by_hand import tiny
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_db")
 
@@ -21,9 +21,9 @@ def answer_when_paused(approve: bool) -> threading.Thread:
     def wait_and_answer() -> None:
         paused = FlowRunFilter(state={"type": {"any_": ["PAUSED"]}})
         with get_client(sync_client=True) as client:
-            while not (found := client.read_flow_runs(flow_run_filter=paused)):
-                time.sleep(0.2)
-            client.resume_flow_run(found[0].id, run_input={"approve": approve})
+            wait_until(lambda: client.read_flow_runs(flow_run_filter=paused), "a paused run")
+            (run,) = client.read_flow_runs(flow_run_filter=paused)
+            client.resume_flow_run(run.id, run_input={"approve": approve})
 
     thread = threading.Thread(target=wait_and_answer, daemon=True)
     thread.start()

@@ -19,6 +19,7 @@ from tasks.results import Results
 from tasks.served import Served
 from tasks.stages import run_by_hand
 from tests.tasks.by_hand import tiny
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +126,7 @@ def test_newer_results_take_over_and_no_request_is_lost(runs, served):
         remember(artifacts, "shop", keys[1])
         assert served.renew()
         assert not served.renew()
-        while (200, new.written) not in seen:
-            pass
+        wait_until(lambda: seen and seen[-1] == (200, new.written), "answers from the new lists")
         stop.set()
         for caller in callers:
             caller.join()
@@ -165,8 +165,7 @@ def test_it_looks_for_newer_results_by_itself_and_outlives_damage(runs, served, 
         await asyncio.sleep(0.1)
         assert not following.done()
         artifacts.write_json("datasets/shop/latest.json", keys[1])
-        while not served.switches:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: served.switches, "a switch")
         following.cancel()
 
     asyncio.run(watch())

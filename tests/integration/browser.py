@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.integration.command import PATIENCE
+from tests.waiting import PATIENCE
 
 # The page is drawn anew while one looks at it, and slides over what one clicks.
 _PASSING = (StaleElementReferenceException, ElementClickInterceptedException)

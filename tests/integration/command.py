@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from typing import Any
 import psutil
 
 from tests.tasks.by_hand import TINY
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE = 400
-"""Seconds until something that hangs fails its test."""
 # Trains long enough to be killed in the middle.
 SLOW = TINY | {"train": TINY["train"] | {"variants": ["base"], "max_epochs": 100_000, "patience": 100_000}}
 
@@ -104,13 +102,6 @@ def statuses(store: Path) -> dict[str, str]:
 def training(store: Path, since: float = 0.0) -> bool:
     """Whether a model was in the making after the time `since`."""
     return any(file.stat().st_mtime > since for file in store.glob(".work/train-*/checkpoint.safetensors"))
-
-
-def wait_until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE} s"
-        time.sleep(0.05)
 
 
 def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:

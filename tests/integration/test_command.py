@@ -12,10 +12,10 @@ from tests.integration.command import (
     start_run,
     statuses,
     training,
-    wait_until,
 )
 from tests.tasks.by_hand import TINY, tiny
 from tests.tasks.test_pipeline import STAGES
+from tests.waiting import wait_until
 
 # A world of this file's own: in the store of `up` other files may have run the tiny one already.
 OWN = {"ingest": {"sample_users": 31, "sample_items": 24}}

@@ -4,7 +4,6 @@ import os
 import signal
 import sqlite3
 import threading
-import time
 from contextlib import closing
 
 import pytest
@@ -20,6 +19,7 @@ from tests.fake_llm import FakeLLM
 from tests.tasks.by_hand import run_by_hand, tiny
 from tests.tasks.test_paid import profiled
 from tests.tasks.test_pipeline import digests
+from tests.waiting import wait_until
 
 pytest.importorskip("prefect_dask", reason="the extra dask is not installed")
 distributed = pytest.importorskip("distributed")
@@ -82,7 +82,8 @@ def test_at_an_address_everything_is_asked_once_and_written_the_same(cluster, tm
 
 def test_a_killed_worker_loses_no_paid_answer(cluster, tmp_path):
     store, ledger = StoreConfig(url=str(tmp_path / "artifacts")), tmp_path / "artifacts" / "ledger.sqlite"
-    with FakeLLM(latency=0.1) as server, distributed.Client(cluster, set_as_default=False) as client:
+    # Slow until the kill, so that no worker is done before the other one begins.
+    with FakeLLM(latency=3) as server, distributed.Client(cluster, set_as_default=False) as client:
         config = asking(server, kind="dask", address=cluster.scheduler_address)
         ingest = config.ingest.model_copy(update={"sample_users": 150, "sample_items": 150})
         stages.prepare(config.prepare, store, stages.ingest(ingest, store).ref.key)
@@ -103,9 +104,9 @@ def test_a_killed_worker_loses_no_paid_answer(cluster, tmp_path):
 def kill_when_both_ask(server, ledger, pid):
     """Kill a worker while both are waiting for answers."""
     asking = "SELECT count(DISTINCT owner) FROM calls WHERE state = ?"
-    while not server.n_requests or calls(ledger, asking, "sent") != [(2,)]:
-        time.sleep(0.01)
+    wait_until(lambda: server.n_requests and calls(ledger, asking, "sent") == [(2,)], "both workers ask")
     os.kill(pid, signal.SIGKILL)
+    server.latency = 0.1
 
 
 def calls(ledger, query, state):

@@ -10,8 +10,8 @@ from tests.integration.command import (
     kill,
     start_run,
     training,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 
 def start_training(store):

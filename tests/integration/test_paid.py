@@ -9,8 +9,9 @@ from storage import StoreConfig
 from tasks.stages import run_by_hand
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.books import calls, check_books
-from tests.integration.command import all_gone, family, finish, kill, prefect, start_run, wait_until
+from tests.integration.command import all_gone, family, finish, kill, prefect, start_run
 from tests.tasks.by_hand import TINY
+from tests.waiting import wait_until
 
 N_ITEMS = 120
 

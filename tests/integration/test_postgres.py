@@ -14,8 +14,9 @@ from flows.client import connect, is_healthy
 from flows.services import SERVER_COMMAND, WORKER_COMMAND, free_port
 from storage import ArtifactStore
 from tasks import promotion
-from tests.integration.command import PATIENCE, ROOT, environment, wait_until
+from tests.integration.command import ROOT, environment
 from tests.tasks.by_hand import tiny
+from tests.waiting import PATIENCE, wait_until
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []

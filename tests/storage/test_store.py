@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from storage import ArtifactRef, ArtifactStore, StoreConfig, StoreError, artifact_key
+from tests.waiting import wait_until
 
 TABLE = pa.table({"user": pa.array([0, 1, 2], pa.int32()), "name": ["a", None, "c"]})
 
@@ -188,8 +189,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     marker = tmp_path / "held"
     holder = multiprocessing.get_context("spawn").Process(target=_hold, args=(str(tmp_path), str(marker)))
     holder.start()
-    while not marker.exists():
-        time.sleep(0.02)
+    wait_until(marker.exists, "a holder of the lock")
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
