@@ -1,7 +1,8 @@
 """The whole pipeline: raw data in, recommendations out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prefect import State, flow
@@ -20,8 +21,21 @@ from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.gates import GateClosed, Gates
 from tasks.page import show_page
-from tasks.stage import whole_state
-from tasks.stages import Done, between, for_this_data, inputs_of, is_wanted
+from tasks.prepare import all_interactions
+from tasks.stage import StageResult, whole_state
+from tasks.stages import (
+    ALL,
+    REBUILT,
+    STAGE,
+    Done,
+    StageSpec,
+    between,
+    for_this_data,
+    inputs_of,
+    inputs_of_all,
+    is_wanted,
+    rebuilds,
+)
 from tasks.summary import publish, publish_stopped
 
 
@@ -98,21 +112,47 @@ def run_stages(
     for spec in between(first, last):
         if not is_wanted(spec, config):
             continue
-        parameters: dict[str, Any] = {"name": config.data_name}
-        for stage, refs in inputs_of(spec, done).items():
-            keys = [ref.key for ref in refs]
-            parameters |= {"models": keys} if stage == "train" else {stage: keys[0]}
-        if spec.takes_engine:
-            parameters["engine"] = config.engine
+        parameters: dict[str, Any] = {}
         if previous and spec.name == previous.stage:
             parameters["previous"] = previous.key
-        result = getattr(stages, spec.name)(getattr(config, spec.name), store, **parameters, force=force)
-        done[spec.name] = result if isinstance(result, list) else [result]
+        if spec.name == "recommend" and rebuilds(config, store, done):
+            _rebuild(config, store, done, force, gates)
+            parameters["embed"] = done[f"embed{ALL}"][0].ref.key
+        done[spec.name] = _run_stage(spec, config, store, inputs_of(spec, done), force, **parameters)
         if gates:
             gates.check(spec.name, done)
         if spec.name == "prepare" and last != "prepare":
             config = for_this_data(config, store, done)
     return done
+
+
+def _run_stage(
+    spec: StageSpec,
+    config: PipelineConfig,
+    store: StoreConfig,
+    inputs: Mapping[str, Sequence[ArtifactRef]],
+    force: bool,
+    **parameters: str,
+) -> list[StageResult]:
+    """The flow of one stage, on these inputs."""
+    given: dict[str, Any] = {"name": config.data_name, **parameters}
+    for stage, refs in inputs.items():
+        keys = [ref.key for ref in refs]
+        given |= {"models": keys} if stage == "train" else {stage: keys[0]}
+    if spec.takes_engine:
+        given["engine"] = config.engine
+    result = getattr(stages, spec.name)(getattr(config, spec.name), store, **given, force=force)
+    return result if isinstance(result, list) else [result]
+
+
+def _rebuild(config: PipelineConfig, store: StoreConfig, done: Done, force: bool, gates: Gates | None) -> None:
+    """Profiles and vectors made of all interactions; they reach the lists, and nothing that is measured."""
+    done[f"prepare{ALL}"] = [all_interactions(store, done["prepare"][0].ref, force)]
+    for spec in (STAGE[name] for name in REBUILT):
+        results = _run_stage(spec, config, store, inputs_of_all(spec, done), force)
+        done[spec.name + ALL] = [replace(one, labels={"of": "all interactions"}) for one in results]
+        if gates:
+            gates.check(spec.name + ALL, done)
 
 
 @contextmanager

@@ -25,11 +25,11 @@ from rlmrec_core.config import (
 )
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
-from tasks.datasets import chosen, remember
+from tasks.datasets import chosen, latest_keys, remember
 from tasks.plan import plan_of_items, plan_of_users
 from tasks.reasons import plan_of_reasons
 from tasks.stage import StageResult, as_states
-from tasks.stages import STAGE, train_for_this_data
+from tasks.stages import ALL, STAGE, train_for_this_data
 
 Data = TypeVar("Data")
 _LOCAL = EngineConfig()
@@ -220,6 +220,7 @@ def recommend(
     store: StoreConfig = StoreConfig(),
     prepare: str | None = None,
     evaluate: str | None = None,
+    embed: str | None = None,
     force: bool = False,
     name: str | None = None,
 ) -> StageResult:
@@ -230,10 +231,11 @@ def recommend(
         store: Where artifacts are kept.
         prepare: Key of the prepare artifact; None takes the latest.
         evaluate: Key of the evaluate artifact, which knows the models; None takes the latest.
+        embed: Key of semantic vectors made of all interactions, for config.profiles = rebuild; None takes the latest.
         force: Compute anew even if the artifact is there.
         name: Data set whose latest are taken; None: the only one in the store, the sample aside.
     """
-    return _one("recommend", name, config, store, force, prepare=prepare, evaluate=evaluate)
+    return _one("recommend", name, config, store, force, rebuilt=embed, prepare=prepare, evaluate=evaluate)
 
 
 @flow(name="reasons", persist_result=False)
@@ -269,12 +271,13 @@ def _run(
     force: bool,
     engine: EngineConfig = _LOCAL,
     previous: str | None = None,
+    rebuilt: str | None = None,
     **keys: str | list[str] | None,
 ) -> list[StageResult]:
     """Make or find a stage's artifacts from the inputs with these keys, by its task or the engine's workers.
 
     name: of the data set; None: the only one in the store, the sample aside.
-    previous: key of earlier user profiles.
+    previous: key of earlier user profiles. rebuilt: of vectors made of all interactions.
     """
     spec, artifacts = STAGE[stage], ArtifactStore.open(store)
     name = chosen(artifacts, name)
@@ -286,6 +289,9 @@ def _run(
     calls = spec.calls(config, refs)
     if previous:
         calls = [call | {"previous": ArtifactRef(stage, previous, artifacts.url)} for call in calls]
+    if stage == "recommend" and config.rebuilds:
+        rebuilt = rebuilt or next(iter(latest_keys(artifacts, name).get(f"embed{ALL}", ())), None)
+        calls = [call | {"embed": rebuilt and ArtifactRef("embed", rebuilt, artifacts.url)} for call in calls]
     if spec.sharding:
         calls = [call | {"n_shards": run_shards(engine, spec, store, force, **call)} for call in calls]
         engine = _LOCAL  # which joins the shards

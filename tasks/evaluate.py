@@ -11,11 +11,12 @@ from rlmrec_core.config import EvaluateConfig
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.model_id import ModelId, base_of, labels
+from rlmrec_core.profiling import SplitLeakage
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.cold_start import measure_cold
 from tasks.metrics import by_group, comparison, mean_over_seeds, shown_part
-from tasks.models import embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
+from tasks.models import check_made_of, embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 9
@@ -27,7 +28,7 @@ def evaluate(
 ) -> StageResult | State[StageResult]:
     """All-rank metrics on validation and test."""
     artifacts = ArtifactStore.open(store)
-    named = _named(artifacts, models)
+    named = _named(artifacts, prepare, models)
     inputs = {"prepare": prepare.key} | {role_of(name): ref.key for name, (ref, _) in named.items()}
     stage = Stage("evaluate", VERSION, ("metrics",), key_fields(config), inputs)
 
@@ -93,11 +94,18 @@ def _with_ids(artifacts: ArtifactStore, prepare: ArtifactRef, by_user: pa.Table)
     return by_user.set_column(by_user.schema.get_field_index("user"), "user_id", ids)
 
 
-def _named(artifacts: ArtifactStore, models: Sequence[ArtifactRef]) -> dict[ModelId, tuple[ArtifactRef, RunSettings]]:
-    """The models by their identity. Raises ValueError on two of one identity, which only their inputs tell apart."""
+def _named(
+    artifacts: ArtifactStore, prepare: ArtifactRef, models: Sequence[ArtifactRef]
+) -> dict[ModelId, tuple[ArtifactRef, RunSettings]]:
+    """The models by their identity. Raises ValueError on two of one identity, which only their inputs tell apart, and
+    SplitLeakage on one that has seen what is held out."""
     named: dict[ModelId, tuple[ArtifactRef, RunSettings]] = {}
     for model in dict.fromkeys(models):
         settings = model_settings(artifacts, model)
+        if settings.fit_on == "all":
+            raise SplitLeakage(f"{model} has learnt from validation and test: it makes lists, and cannot be measured")
+        if embed := embed_of(artifacts, [model]):
+            check_made_of(artifacts, embed, prepare)
         if settings.model_id in named:
             first = named[settings.model_id][0]
             raise ValueError(

@@ -23,9 +23,8 @@ from tasks.drift import show_drift
 from tasks.profiles import spent_on
 from tasks.recommend import chosen_model
 from tasks.stage import StageResult
-from tasks.stages import STAGE, Done
+from tasks.stages import ALL, REBUILT, STAGE, Done
 
-PAID = ("item_profiles", "user_profiles", "embed")
 _WAY_OUT = "what is in use stays in use. The artifact `summary` of this run has every figure"
 
 
@@ -158,7 +157,7 @@ def _of_embed(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[
     result = done["embed"][0]
     failed = re.match(r"\d+", result.unfinished or "0")
     figures = gates.of_vectors(int(failed[0]) if failed else 0, result.rows)
-    spent = sum(spent_on(artifacts, done[stage][0])["usd"] for stage in PAID if stage in done)
+    spent = sum(spent_on(artifacts, done[stage][0])["usd"] for stage in REBUILT if stage in done)
     figures.append(Figure("cost_usd", "spent on profiles and vectors", spent, "usd"))
     for before in promotion.refs(artifacts, promoted, "embed") if promoted else []:
         figures += _shifts(artifacts, before, result.ref)
@@ -180,6 +179,11 @@ def _encoder(vectors: pa.Table) -> tuple[bytes | None, bytes | None]:
     return metadata.get(b"encoder"), metadata.get(b"digest")
 
 
+def _of_rebuilt(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[Figure]:
+    spent = sum(spent_on(artifacts, done[stage + ALL][0])["usd"] for stage in REBUILT)
+    return [Figure("cost_usd", "spent on profiles and vectors of all interactions", spent, "usd")]
+
+
 def _of_reasons(artifacts: ArtifactStore, done: Done, promoted: Promoted) -> list[Figure]:
     return [Figure("cost_usd", "spent on reasons", spent_on(artifacts, done["reasons"][0])["usd"], "usd")]
 
@@ -198,6 +202,7 @@ _FIGURES: dict[str, _Figures] = {
     "user_profiles": _of_profiles("user_profiles"),
     "embed": _of_embed,
     "recommend": _of_recommend,
+    f"embed{ALL}": _of_rebuilt,
     "reasons": _of_reasons,
 }
 

@@ -11,6 +11,7 @@ from tasks import datasets, promotion
 from tasks.datasets import LAST_RUN
 from tasks.gates import Gates
 from tasks.metrics import mean_over_seeds
+from tasks.stages import ALL
 
 
 def note(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, stopped: str | None = None) -> dict[str, Any]:
@@ -44,7 +45,8 @@ def _account(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates) -> 
                 "unfinished": result.unfinished,
                 **result.labels,
             }
-            for results in done.values()
+            for stage, results in done.items()
+            if not stage.endswith(ALL)  # the lists lead to them
             for result in results
         ],
         "metrics": mean_over_seeds(artifacts.table(metrics, "metrics")) if metrics else [],

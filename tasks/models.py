@@ -12,6 +12,7 @@ from torch import Tensor
 from rlmrec_core.config.registry import DataSize
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.model_id import ModelId
+from rlmrec_core.profiling import SplitLeakage
 from rlmrec_core.split import Split
 from rlmrec_core.tables import vectors_of
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors
@@ -46,6 +47,15 @@ def embed_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> Artifac
     inputs = [artifacts.manifest(model).content.inputs for model in models]
     keys = {found["embed"] for found in inputs if "embed" in found}
     return ArtifactRef("embed", keys.pop(), artifacts.url) if len(keys) == 1 else None
+
+
+def check_made_of(artifacts: ArtifactStore, embed: ArtifactRef, prepare: ArtifactRef) -> None:
+    """Raise SplitLeakage unless these vectors were made of the train part of this data, and of nothing else."""
+    if artifacts.manifest(embed).content.inputs["prepare"] != prepare.key:
+        raise SplitLeakage(
+            f"{embed} was made of other interactions than the train part of {prepare}, which nothing that is measured "
+            "may read: embed profiles of this data"
+        )
 
 
 def semantic_of(artifacts: ArtifactStore, models: Iterable[ArtifactRef]) -> SemanticEmbeddings | None:

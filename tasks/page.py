@@ -156,8 +156,8 @@ class _Material:
         return {side: profile_texts(self.artifacts, ref) for side, ref in written.items()}
 
     def _written(self) -> dict[str, ArtifactRef]:
-        """The profiles of both sides that any of the measured models was aligned with."""
-        for model in measured_models(self.artifacts, self.evaluate):
+        """The profiles of both sides that the lists' model was aligned with, or else any of the measured ones."""
+        for model in [self.train, *measured_models(self.artifacts, self.evaluate)]:
             key = self.artifacts.manifest(model).content.inputs.get("embed")
             if key:
                 inputs = self.artifacts.manifest(ArtifactRef("embed", key, self.artifacts.url)).content.inputs

@@ -9,6 +9,7 @@ from rlmrec_core.config import PipelineConfig, ProfileConfig
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import datasets, report
 from tasks.item_profiles import item_stage
+from tasks.prepare import all_interactions
 from tasks.profiles import train_corpus
 from tasks.reasons import assumed_plan_of_reasons, plan_of_reasons
 from tasks.stage import UNCACHED
@@ -19,8 +20,21 @@ from tasks.stages import run_by_hand
 def plan(config: PipelineConfig, store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef) -> list[dict[str, Any]]:
     """One row for each side: requests, tokens, dollars, cache hits, and what a change of one item invalidates.
 
-    One more for the reasons where a model is to write them.
+    Rows of their own tell of profiles that are to be rebuilt for the lists, and of the reasons.
     """
+    rows = _plan_of_profiles(config, store, ingest, prepare)
+    if config.recommend.rebuilds and rows:
+        again = _plan_of_profiles(config, store, ingest, all_interactions(store, prepare).ref)
+        rows += [row | {"side": f"{row['side']}, of all interactions"} for row in again]
+    if config.reasons.generator == "llm":
+        rows.append(_plan_of_reasons(config, store, prepare))
+    report.show_table("plan", rows, "What would be asked, and what it would cost")
+    return rows
+
+
+def _plan_of_profiles(
+    config: PipelineConfig, store: StoreConfig, ingest: ArtifactRef, prepare: ArtifactRef
+) -> list[dict[str, Any]]:
     artifacts = ArtifactStore.open(store)
     items, users = config.item_profiles, config.user_profiles
     rows: list[dict[str, Any]] = []
@@ -29,9 +43,6 @@ def plan(config: PipelineConfig, store: StoreConfig, ingest: ArtifactRef, prepar
     if users.generator == "llm":
         written = artifacts.find("item_profiles", item_stage(items.resolved(), ingest, prepare).key)
         rows.append(plan_of_users(users, store, ingest, prepare, written))
-    if config.reasons.generator == "llm":
-        rows.append(_plan_of_reasons(config, store, prepare))
-    report.show_table("plan", rows, "What would be asked, and what it would cost")
     return rows
 
 

@@ -1,16 +1,20 @@
 """Filter, index and divide the interactions."""
 
+import pyarrow as pa
 from prefect import State, task
 
 from rlmrec_core import data
 from rlmrec_core.config import PrepareConfig
 from rlmrec_core.config.section import key_fields
+from rlmrec_core.tables import SPLIT
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.dataset_statistics import dataset_statistics
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 3
+DIVIDED = "prepare/divided"
+"""Role of what `all_interactions` was made of."""
 
 
 @task(name="prepare", **UNCACHED)
@@ -42,6 +46,32 @@ def prepare(
         "What each filter kept, in their order",
     )
     return as_state(result)
+
+
+def all_interactions(store: StoreConfig, prepare: ArtifactRef, force: bool = False) -> StageResult:
+    """The same users, items and interactions with nothing held out: what lists may be made from, and nothing else.
+
+    Whatever is made of this artifact carries its key, so that no stage takes it for what was made of train.
+    """
+    artifacts = ArtifactStore.open(store)
+    inputs = {"ingest": artifacts.manifest(prepare).content.inputs["ingest"], DIVIDED: prepare.key}
+    stage = Stage("prepare", VERSION, ("split",), {"parts": "all"}, inputs, {"of": "all interactions"})
+
+    def write(out: ArtifactWriter) -> None:
+        place = SPLIT.get_field_index("part")
+
+        def as_train(batch: pa.RecordBatch) -> pa.RecordBatch:
+            part = pa.array(["train"] * len(batch), pa.string()).cast(SPLIT.field("part").type)
+            return batch.set_column(place, SPLIT.field("part"), part)
+
+        batches = artifacts.dataset(prepare, "split").to_batches(columns=SPLIT.names)
+        out.batches("split", SPLIT, map(as_train, batches))
+        for name in ("user_index", "item_index"):
+            out.table(name, artifacts.table(prepare, name))
+
+    result = stage.run(artifacts, write, force=force)
+    report.log().info("%s", result)
+    return result
 
 
 def has_text(store: StoreConfig, prepare: ArtifactRef, embedded: str = "profile") -> bool:

@@ -13,12 +13,13 @@ from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
 from rlmrec_core.ranking.top_k import as_table, known_pairs, top_k
 from rlmrec_core.tables import REASONS
-from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
+from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig, StoreError
 from tasks import report
 from tasks.cold_start import NEW_ITEMS, lists_of_new
 from tasks.evidence import meaning, reasons_batches
 from tasks.metrics import best_model
 from tasks.models import embed_of, load_model, load_split, model_settings, titles_of
+from tasks.prepare import DIVIDED
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 
 VERSION = 6
@@ -26,13 +27,26 @@ VERSION = 6
 
 @task(name="recommend", **UNCACHED)
 def recommend(
-    config: RecommendConfig, store: StoreConfig, prepare: ArtifactRef, evaluate: ArtifactRef, force: bool = False
+    config: RecommendConfig,
+    store: StoreConfig,
+    prepare: ArtifactRef,
+    evaluate: ArtifactRef,
+    embed: ArtifactRef | None = None,
+    force: bool = False,
 ) -> StageResult | State[StageResult]:
-    """Lists with the original ids, from one of the models that evaluate measured."""
+    """Lists with the original ids, from one of the models that evaluate measured.
+
+    embed: semantic vectors made of all interactions (config.profiles = rebuild), for a model that reads any.
+    """
     artifacts = ArtifactStore.open(store)
     chosen, model = chosen_model(artifacts, evaluate, config.variant)
+    sources = measured_models(artifacts, evaluate)
     if config.fit_on == "all":
-        model = refitted(store, prepare, model)
+        embedded = embed_of(artifacts, [model])
+        if config.rebuilds and embedded:
+            embedded = _rebuilt(artifacts, prepare, embed)
+        model = refitted(store, prepare, model, embedded)
+        sources = [model] if config.rebuilds and embedded else sources
     inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
     stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
@@ -47,13 +61,12 @@ def recommend(
         out.table("recommendations", lists)
         with out.stream("recommendations.csv") as file:
             write_csv(lists, file)
-        models = measured_models(artifacts, evaluate)
         # Evidence is what the model has learnt from: a held-out interaction is shown to nobody.
         known = known_pairs(split, config.fit_on)
-        found = evidence(ranking, known, vectors, **meaning(artifacts, models))
+        found = evidence(ranking, known, vectors, **meaning(artifacts, sources))
         named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
         out.batches("reasons", REASONS, reasons_batches(found, *named))
-        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embed_of(artifacts, models), split, trained, config))
+        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embed_of(artifacts, sources), split, trained, config))
 
     result = stage.run(artifacts, write, force=force)
     _show(artifacts, result, chosen, config.fit_on)
@@ -76,10 +89,23 @@ def measured_models(artifacts: ArtifactStore, evaluate: ArtifactRef) -> list[Art
     return [ArtifactRef("train", key, artifacts.url) for role, key in inputs.items() if role.startswith("train/")]
 
 
-def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> ArtifactRef:
+def _rebuilt(artifacts: ArtifactStore, prepare: ArtifactRef, embed: ArtifactRef | None) -> ArtifactRef:
+    """The vectors, if they were made of all interactions of this data. Raises StoreError if not."""
+    if embed:
+        made_of = ArtifactRef("prepare", artifacts.manifest(embed).content.inputs["prepare"], artifacts.url)
+        if artifacts.manifest(made_of).content.inputs.get(DIVIDED) == prepare.key:
+            return embed
+    raise StoreError(
+        f"no vectors made of all interactions of {prepare} are in {artifacts.url}, which recommend.profiles = rebuild "
+        "needs: run the full pipeline, which makes them, or set it to keep"
+    )
+
+
+def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef, embed: ArtifactRef | None) -> ArtifactRef:
     """The model trained once more, on the interactions of every part, for the epochs after which it was best.
 
-    Nothing else changes: its settings, its seed and its semantic vectors stay what they were when it was measured.
+    Nothing else changes: its settings and its seed stay what they were when it was measured, and so do its semantic
+    vectors `embed`, unless these are to be rebuilt; None if it reads none.
     """
     from tasks.train import train
 
@@ -90,10 +116,8 @@ def refitted(store: StoreConfig, prepare: ArtifactRef, model: ArtifactRef) -> Ar
         best = pc.index(history[STOPPING_METRIC], pc.max(history[STOPPING_METRIC])).as_py()
         epochs = history["epoch"][best].as_py() + 1
     settings = settings.model_copy(update={"fit_on": "all", "fixed_epochs": epochs})
-    embed = artifacts.manifest(model).content.inputs.get("embed")
-    semantics = ArtifactRef("embed", embed, artifacts.url) if embed else None
     report.log().info("training %s once more, on all interactions, for %d epochs", settings.model_id.label, epochs)
-    return result_of(train.fn(settings, store, prepare, semantics)).ref
+    return result_of(train.fn(settings, store, prepare, embed)).ref
 
 
 def titled_lists(artifacts: ArtifactStore, recommend: ArtifactRef, n_users: int = 3, k: int = 5) -> str:

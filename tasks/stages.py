@@ -12,11 +12,11 @@ from prefect import Task
 from prefect.utilities.importtools import import_object
 
 from rlmrec_core.config import PipelineConfig, TrainConfig
-from storage import ArtifactRef, StoreConfig
+from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.embed import embed_stage, undisturbed, vectors_at_once
 from tasks.item_profiles import item_stage
-from tasks.prepare import has_text
+from tasks.prepare import all_interactions, has_text
 from tasks.profiles import profiles_at_once
 from tasks.stage import Stage, StageResult, result_of
 from tasks.user_profiles import user_stage
@@ -169,6 +169,31 @@ def inputs_of(spec: StageSpec, done: Mapping[str, Sequence[StageResult]]) -> dic
     return {stage: [result.ref for result in done[stage]] for stage in spec.inputs if stage in done}
 
 
+ALL = "/all"
+"""Behind a stage's name in what a run has done: made of all interactions."""
+REBUILT = ("item_profiles", "user_profiles", "embed")
+"""What is made once more where `recommend.profiles` says so."""
+
+
+def rebuilds(config: PipelineConfig, store: StoreConfig, done: Mapping[str, Sequence[StageResult]]) -> bool:
+    """Whether profiles and vectors are to be made once more: the settings ask for it, and the chosen model reads them.
+
+    done: up to evaluate.
+    """
+    if not config.recommend.rebuilds:
+        return False
+    from tasks.recommend import chosen_model  # loads torch, which takes seconds
+
+    artifacts = ArtifactStore.open(store)
+    _, model = chosen_model(artifacts, done["evaluate"][0].ref, config.recommend.variant)
+    return "embed" in artifacts.manifest(model).content.inputs
+
+
+def inputs_of_all(spec: StageSpec, done: Mapping[str, Sequence[StageResult]]) -> dict[str, list[ArtifactRef]]:
+    """What a stage reads to be made of all interactions."""
+    return inputs_of(spec, {stage: done.get(f"{stage}{ALL}", results) for stage, results in done.items()})
+
+
 def run_by_hand(config: PipelineConfig, store: StoreConfig, last: str = "reasons") -> Done:
     """The stages up to `last`, in this process and without a Prefect server."""
     done: Done = {}
@@ -176,6 +201,12 @@ def run_by_hand(config: PipelineConfig, store: StoreConfig, last: str = "reasons
         if not is_wanted(spec, config):
             continue
         calls = spec.calls(getattr(config, spec.name), inputs_of(spec, done))
+        if spec.name == "recommend" and rebuilds(config, store, done):
+            done[f"prepare{ALL}"] = [all_interactions(store, done["prepare"][0].ref)]
+            for again in (STAGE[name] for name in REBUILT):
+                (call,) = again.calls(getattr(config, again.name), inputs_of_all(again, done))
+                done[again.name + ALL] = [result_of(again.task.fn(store=store, **call))]
+            calls = [call | {"embed": done[f"embed{ALL}"][0].ref} for call in calls]
         done[spec.name] = [result_of(spec.task.fn(store=store, **call)) for call in calls]
         if spec.name == "prepare" and last != "prepare":
             config = for_this_data(config, store, done)

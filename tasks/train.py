@@ -19,7 +19,7 @@ from rlmrec_core.profiling import summarizations
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.models import SETTINGS, WEIGHTS, data_size, load_semantic, load_split
+from tasks.models import SETTINGS, WEIGHTS, check_made_of, data_size, load_semantic, load_split
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
@@ -98,12 +98,14 @@ class Training:
         return Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(self.settings), keys, labels)
 
     def inputs(self) -> Inputs:
-        """What the model learns from, read from the store."""
+        """What the model learns from, read from the store. Raises SplitLeakage if its vectors know more than it may."""
+        if self.embed and self.settings.fit_on == "train":
+            check_made_of(self.artifacts, self.embed, self.prepare)
         semantic = load_semantic(self.artifacts, self.embed) if self.embed else None
         split = load_split(self.artifacts, self.prepare)
         inputs = Inputs(split.all_in_train() if self.settings.fit_on == "all" else split, semantic)
         if self.embed and family_of(self.settings.backbone).reads_text:
-            inputs = replace(inputs, **_texts(self.artifacts, self.prepare, self.embed))
+            inputs = replace(inputs, **_texts(self.artifacts, self.embed))
         return inputs
 
     def write(self, out: ArtifactWriter, on_epoch: OnEpoch) -> None:
@@ -112,11 +114,11 @@ class Training:
         _write(out, self.settings, fit(self.inputs(), self.settings, checkpoint=checkpoint, on_epoch=on_epoch))
 
 
-def _texts(artifacts: ArtifactStore, prepare: ArtifactRef, embed: ArtifactRef) -> dict[str, Any]:
-    """The train part's texts, and the profiles that the vectors were made of."""
-    ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], artifacts.url)
-    corpus = train_corpus(artifacts, ingest, prepare)
+def _texts(artifacts: ArtifactStore, embed: ArtifactRef) -> dict[str, Any]:
+    """The texts that the vectors' profiles were made of, and these profiles."""
     written = artifacts.manifest(embed).content.inputs
+    ingest, prepare = (ArtifactRef(role, written[role], artifacts.url) for role in ("ingest", "prepare"))
+    corpus = train_corpus(artifacts, ingest, prepare)
     profiles = {
         side: summarizations(artifacts.table(ArtifactRef(side, written[side], artifacts.url), "profiles"), corpus)
         for side in ("item_profiles", "user_profiles")

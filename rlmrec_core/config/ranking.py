@@ -1,8 +1,8 @@
 """Settings of the stages that rank: evaluate and recommend."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import FittedOn
@@ -74,9 +74,25 @@ class RecommendConfig(Section):
         description="What the model of the lists learns from: train, as it was measured; or all interactions, with "
         "which it is trained once more for its best number of epochs",
     )
+    profiles: Literal["keep", "rebuild"] = Field(
+        "keep",
+        description="fit_on = all: keep the profiles and vectors that the model was measured with, or rebuild them, "
+        "too, from all interactions, which may cost as much again",
+    )
     exclude: Literal["train", "all"] = Field(
         "train", description="Known interactions left out: train only, or every part, as always with fit_on = all"
     )
+
+    @model_validator(mode="after")
+    def _measured_profiles_stay(self) -> Self:
+        if self.rebuilds and self.fit_on != "all":
+            raise ValueError("profiles = rebuild goes with fit_on = all: what is measured on train sees nothing else")
+        return self
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether profiles and vectors are made once more, of all interactions."""
+        return self.profiles == "rebuild"
 
     @property
     def left_out(self) -> Literal["train", "all"]:

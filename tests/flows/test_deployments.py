@@ -37,7 +37,7 @@ def test_the_form_of_a_stage_asks_for_its_inputs_and_its_engine(spec):
     """The flows have signatures of their own, for the forms: they must say what the table of stages says."""
     asked = list(flow_of(spec.title).parameters.properties)
     inputs = ["models" if stage == "train" else stage for stage in spec.inputs]
-    earlier = ["previous"] if spec.name == "user_profiles" else []
+    earlier = {"user_profiles": ["previous"], "recommend": ["embed"]}.get(spec.name, [])
     engine = ["engine"] if spec.takes_engine else []
     assert asked == ["config", "store", *inputs, *earlier, "force", *engine, "name"]
     assert spec.task.name == spec.title

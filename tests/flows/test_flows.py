@@ -19,6 +19,7 @@ from rlmrec_core.ranking import BASELINES
 from storage import ArtifactStore, StoreConfig
 from tasks import datasets
 from tasks.refresh import show_changes
+from tests.fake_llm import FakeLLM
 from tests.tasks.by_hand import tiny
 
 pytestmark = pytest.mark.usefixtures("prefect_db")
@@ -208,3 +209,27 @@ def test_the_forms_of_the_stages_start_from_the_last_full_run(form, whole, base_
         "name": "sample",
         "engine": BASE.engine.model_dump(mode="json"),
     }
+
+
+def test_a_run_rebuilds_profiles_for_its_lists_and_has_a_model_say_why(whole, tmp_path, monkeypatch):
+    """On a store where the rest is there already; the model answers with profiles, which are no sentences."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    store = StoreConfig(url=str(tmp_path / "artifacts"))
+    shutil.copytree(whole.url, store.url)
+    with FakeLLM() as server:
+        llm = {"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 1.0}
+        reasons = {"generator": "llm", "places": 1, "llm": llm}
+        config = tiny(recommend={"fit_on": "all", "profiles": "rebuild", "variant": "con"}, reasons=reasons)
+        ended = rlmrec(config, store, return_state=True)
+        assert ended.name == "Completed" and server.n_requests
+    artifacts, run = ArtifactStore.open(store), last_run(store)
+    assert [stage["stage"] for stage in run["stages"]] == [*STAGES, "reasons"]
+    assert [stage["status"] for stage in run["stages"]][-3:] == ["hit", "computed", "computed"]
+    spent = {row["what"]: row["value"] for row in run["gates"] if row["check"] == "cost_usd"}
+    assert spent["spent on reasons"] > 0 == spent["spent on profiles and vectors of all interactions"]
+    latest = datasets.latest_keys(artifacts, "sample")
+    assert latest["embed/all"] != latest["embed"] and len(latest["reasons"]) == 1
+    promoted = json.loads((Path(store.url) / "datasets/sample/current.json").read_text())["artifacts"]
+    assert promoted["embed"] == latest["embed"] and promoted["reasons"] == latest["reasons"]
+    # The form of the stage may be sent off as it is.
+    assert stages.recommend(config.recommend, store, name="sample").status == "hit"
