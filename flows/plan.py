@@ -12,6 +12,7 @@ from tasks.datasets import chosen
 from tasks.gates import Gates
 from tasks.last_run import last_config
 from tasks.plan import plan as plan_task
+from tasks.stages import hyper_parameters
 from tasks.summary import show_stages
 
 
@@ -31,6 +32,7 @@ def plan(config: PipelineConfig = PipelineConfig(), store: StoreConfig = StoreCo
         rows: list[dict[str, Any]] = plan_task(config, store, raw, split)
     for row in rows:
         report.log().info("plan: %s", row)
+    report.log().info("plan: %s", hyper_parameters(config.train, ArtifactStore.open(store), split))
     if not rows:
         report.log().info("plan: nothing is written by a model server, nothing costs anything")
     return rows

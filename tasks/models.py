@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 import safetensors.torch
 from torch import Tensor
 
-from rlmrec_core.config.registry import DataSize
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.profiling import SplitLeakage
@@ -27,13 +26,6 @@ def load_split(artifacts: ArtifactStore, prepare: ArtifactRef) -> Split:
     n_users = artifacts.dataset(prepare, "user_index").count_rows()
     n_items = artifacts.dataset(prepare, "item_index").count_rows()
     return Split.from_table(artifacts.table(prepare, "split", ["user", "item", "part"]), n_users, n_items)
-
-
-def data_size(artifacts: ArtifactStore, prepare: ArtifactRef) -> DataSize:
-    """How much there is to learn from."""
-    n_users, n_items = (artifacts.dataset(prepare, name).count_rows() for name in ("user_index", "item_index"))
-    in_train = artifacts.dataset(prepare, "split").count_rows(filter=pc.field("part") == "train")
-    return DataSize(n_users, n_items, in_train)
 
 
 def load_semantic(artifacts: ArtifactStore, embed: ArtifactRef) -> SemanticEmbeddings:

@@ -13,7 +13,7 @@ from tasks.prepare import all_interactions
 from tasks.profiles import train_corpus
 from tasks.reasons import assumed_plan_of_reasons, plan_of_reasons
 from tasks.stage import UNCACHED
-from tasks.stages import run_by_hand
+from tasks.stages import hyper_parameters, run_by_hand
 
 
 @task(name="plan", **UNCACHED)
@@ -83,8 +83,11 @@ def _plan_of_reasons(config: PipelineConfig, store: StoreConfig, prepare: Artifa
     return assumed_plan_of_reasons(config.reasons, store, prepare, config.recommend.k)
 
 
-def plan_by_hand(config: PipelineConfig, store: StoreConfig) -> list[dict[str, Any]]:
-    """What the deployment `plan` says, computed in this process. Reads and divides the data if that was not done."""
+def plan_by_hand(config: PipelineConfig, store: StoreConfig) -> tuple[list[dict[str, Any]], str]:
+    """What the deployment `plan` says, computed in this process. Reads and divides the data if that was not done.
+
+    Returns the rows, and where the hyper-parameters come from.
+    """
     done = run_by_hand(config, store, last="prepare")
     raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
-    return plan.fn(config, store, raw, split)
+    return plan.fn(config, store, raw, split), hyper_parameters(config.train, ArtifactStore.open(store), split)

@@ -1,10 +1,12 @@
 """Filter, index and divide the interactions."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import State, task
 
 from rlmrec_core import data
 from rlmrec_core.config import PrepareConfig
+from rlmrec_core.config.registry import DataSize
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.tables import SPLIT
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
@@ -82,3 +84,10 @@ def has_text(store: StoreConfig, prepare: ArtifactRef, embedded: str = "profile"
     texts = ("interactions with review", *(f"items with {name}" for name in ("title", "description", "attributes")))
     imported = (artifacts.dataset(ingest, f"imported_{side}_profiles").count_rows() for side in ("item", "user"))
     return bool(found["items with title"]) if embedded == "title" else any(map(found.get, texts)) or any(imported)
+
+
+def data_size(artifacts: ArtifactStore, prepare: ArtifactRef) -> DataSize:
+    """How much there is to learn from."""
+    n_users, n_items = (artifacts.dataset(prepare, name).count_rows() for name in ("user_index", "item_index"))
+    in_train = artifacts.dataset(prepare, "split").count_rows(filter=pc.field("part") == "train")
+    return DataSize(n_users, n_items, in_train)

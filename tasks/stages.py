@@ -16,7 +16,7 @@ from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.embed import embed_stage, undisturbed, vectors_at_once
 from tasks.item_profiles import item_stage
-from tasks.prepare import all_interactions, has_text
+from tasks.prepare import all_interactions, data_size, has_text
 from tasks.profiles import profiles_at_once
 from tasks.stage import Stage, StageResult, result_of
 from tasks.user_profiles import user_stage
@@ -156,6 +156,20 @@ def train_for_this_data(
     alone = base_alone(config, recommended)
     report.log().warning("the data hold no text: Base alone is trained, without profiles and semantic vectors")
     return alone
+
+
+def hyper_parameters(config: TrainConfig, artifacts: ArtifactStore, prepare: ArtifactRef) -> str:
+    """Where the models' hyper-parameters come from, in a sentence: what is a guess is called one."""
+    told = f"hyper-parameters: those of the preset {config.preset}"
+    if config.preset == "auto":
+        size = data_size(artifacts, prepare)
+        told = (
+            f"hyper-parameters: starting values for {size.n_users:,} users and {size.n_items:,} items with "
+            f"{size.per_node:.1f} interactions of train each on average, not chosen on these data; `rlmrec search` "
+            "looks for better ones"
+        )
+    own = [f"{backbone} {variant}" for backbone, variants in config.per_model.items() for variant in variants]
+    return f"{told}; of {', '.join(own)} those of train.per_model" if own else told
 
 
 def _reads_semantics(config: PipelineConfig) -> bool:

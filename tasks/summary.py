@@ -12,7 +12,7 @@ from tasks.gates import Gates, written_by
 from tasks.metrics import comparison, mean_over_seeds, shown_part
 from tasks.recommend import titled_lists
 from tasks.stage import StageResult
-from tasks.stages import Done
+from tasks.stages import Done, hyper_parameters
 
 _TITLE = "What this run made, how good it is, and whether it was put to use"
 _ACCURACY = ("recall", "ndcg")
@@ -70,11 +70,18 @@ def _opening(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, mes
         "read with": " ".join(filter(None, [config.ingest.reader, config.ingest.path])),
         "profiles written by": _authors(artifacts, done),
         "lists written by": _ranker(artifacts, done, gates),
+        "hyper-parameters": _hyper_parameters(artifacts, config, done),
     }
     # No table: the UI cuts wide cells off. A block of code can be scrolled, and copied whole.
     told = "\n".join(f"- **{name}**: {value}" for name, value in facts.items() if value)
     lists = artifacts.address(done["recommend"][0].ref, "recommendations.parquet") if "recommend" in done else ""
     return f"{told}\n\nEvery user's list:\n\n```\n{lists}\n```" if lists else told
+
+
+def _hyper_parameters(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> str:
+    if "train" not in done:
+        return ""
+    return hyper_parameters(config.train, artifacts, done["prepare"][0].ref).removeprefix("hyper-parameters: ")
 
 
 def _authors(artifacts: ArtifactStore, done: Done) -> str:

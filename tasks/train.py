@@ -19,7 +19,8 @@ from rlmrec_core.profiling import summarizations
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.models import SETTINGS, WEIGHTS, check_made_of, data_size, load_semantic, load_split
+from tasks.models import SETTINGS, WEIGHTS, check_made_of, load_semantic, load_split
+from tasks.prepare import data_size
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 

@@ -73,10 +73,10 @@ def _raw(reader: str, domain: str, train: str, prepare: dict[str, Any] | None = 
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},
-    "amazon-2014": _raw("amazon-2014", "generic", "amazon-book"),
-    "amazon-2018": _raw("amazon-2018", "generic", "amazon-book"),
-    "amazon-2023": _raw("amazon-2023", "generic", "amazon-book"),
-    "goodreads": _raw("goodreads", "books", "amazon-book"),
+    "amazon-2014": _raw("amazon-2014", "generic", "auto"),
+    "amazon-2018": _raw("amazon-2018", "generic", "auto"),
+    "amazon-2023": _raw("amazon-2023", "generic", "auto"),
+    "goodreads": _raw("goodreads", "books", "auto"),
     # How the paper's sets were made from raw files, as far as that is known: docs/raw-data.md.
     "amazon-book-raw": _raw("amazon-2014", "books", "amazon-book", {"min_rating": 3.0, "user_fraction": 0.2}),
     "yelp-raw": _raw("yelp", "businesses", "yelp", {"min_rating": 3.0, "user_fraction": 0.25}),
@@ -91,7 +91,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "ingest": {"reader": "tabular"},
         "item_profiles": {"domain": "generic"},
         "user_profiles": {"domain": "generic"},
-        "train": {"preset": "amazon-book"},
+        "train": {"preset": "auto"},
         # The lists go to people, so that they are made from everything that is known of them.
         "recommend": {"fit_on": "all"},
     },
@@ -100,7 +100,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "prepare": _READY_MADE,
         "item_profiles": {"domain": "generic"},
         "user_profiles": {"domain": "generic"},
-        "train": {"preset": "amazon-book"},
+        "train": {"preset": "auto"},
     },
     # The paper's published splits carry no text: Base only.
     "amazon-book": {
@@ -165,7 +165,7 @@ def _beyond(default: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, A
         if isinstance(own, Mapping):
             if inner := _beyond(default.get(name) or {}, own):
                 found[name] = inner
-        elif name not in default or own != default[name]:
+        elif own != default.get(name):
             found[name] = "none" if own is None else list(own) if isinstance(own, tuple) else own
     return found
 

@@ -163,7 +163,11 @@ class ModelChoice(Section):
         ("base", "con", "gen"), min_length=1, description="base, con (RLMRec-Con), gen (RLMRec-Gen) and kar (KAR)"
     )
     seeds: tuple[int, ...] = Field((2023,), min_length=1, description="One model is trained per seed")
-    preset: HyperPreset = Field("amazon-book", description="Data set whose hyper-parameters are taken")
+    preset: HyperPreset = Field(
+        "amazon-book",
+        description="Data set whose hyper-parameters are taken; auto: starting values by the size and density of the "
+        "data, for those that nobody has searched on",
+    )
     protocol: PresetProtocol = Field(
         "tuned",
         description="paper: the values of RLMRec's experiments alone; tuned: ours over them where we searched",

@@ -11,9 +11,11 @@ from rlmrec_core.config import load_config
 from rlmrec_core.data import DataError
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import train as training
+from tasks.models import load_split
+from tasks.prepare import data_size
 from tasks.search import BEST, last_search, search_by_hand, starts
 from tasks.search_page import PAGE
-from tasks.stages import run_by_hand
+from tasks.stages import STAGE, hyper_parameters, run_by_hand
 from tests.tasks.by_hand import tiny
 
 WORLD = {"sample_users": 60, "sample_items": 80}
@@ -184,6 +186,22 @@ def test_every_model_is_searched_with_the_first_seed(searched):
         ("base", 5, 0.001),
         ("con", 5, 0.001),
     ]
+
+
+def test_starting_values_follow_the_prepared_data(searched):
+    store, _ = searched
+    artifacts = ArtifactStore.open(store)
+    prepare = artifacts.refs("prepare")[0]
+    size = data_size(artifacts, prepare)
+    split = load_split(artifacts, prepare)
+    assert size == (split.n_users, split.n_items, len(split.train.user))
+    config = tiny(train={"preset": "auto", "variants": ["base"]}).train
+    assert (
+        STAGE["train"].calls(config, {"prepare": [prepare]})[0]["settings"] == config.runs(size)[0] != config.runs()[0]
+    )
+    told = hyper_parameters(config, artifacts, prepare)
+    assert f"{size.n_users} users and {size.n_items} items" in told and "not chosen on these data" in told
+    assert hyper_parameters(settings().train, artifacts, prepare) == "hyper-parameters: those of the preset sample"
 
 
 def test_without_a_validation_part_the_way_out_is_told(tmp_path):

@@ -1,12 +1,13 @@
 """Settings: what wins over what, and that a slip of the pen is an error."""
 
+from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from rlmrec_core.config import PipelineConfig, SettingsError, load_config
+from rlmrec_core.config import PipelineConfig, SettingsError, config_toml, load_config
 from rlmrec_core.config.pipeline import DatasetName
 
 
@@ -48,3 +49,24 @@ def test_an_unknown_field_or_data_set_is_an_error(tmp_path: Path) -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         PipelineConfig().prepare.k_core = 3  # type: ignore[misc]
+
+
+OVERRIDES: list[dict[str, Any]] = [
+    {"prepare": {"since": date(2020, 1, 2), "min_rating": "none", "ratios": [8, 1, 1]}, "name": "shop"},
+    {"train": {"grid": {"learning_rate": [0.1, 0.2]}, "seeds": [1, 2]}, "ingest": {"path": 'a "quoted" \\ path\n'}},
+    {"search": {"ranges": {"embedding_size": {"choices": [32, 64]}, "alignment": {"tau": {"low": 0.1, "high": 1}}}}},
+    {"train": {"per_model": {"cllm4rec": {"base": {"backbone_settings": {"model": "none", "n_layers": 2}}}}}},
+]
+
+
+@pytest.mark.parametrize("name", get_args(DatasetName))
+@pytest.mark.parametrize("overrides", [{}, *OVERRIDES])
+def test_settings_written_as_toml_are_read_back(tmp_path: Path, name: str, overrides: dict[str, Any]) -> None:
+    config = load_config(dataset=name, overrides=overrides)
+    file = tmp_path / "own.toml"
+    file.write_text(config_toml(config), encoding="utf-8")
+    assert load_config(file) == config
+
+
+def test_settings_at_their_defaults_are_not_written() -> None:
+    assert config_toml(PipelineConfig()) == ""

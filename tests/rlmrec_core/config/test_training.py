@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from rlmrec_core.config import TrainConfig
-from rlmrec_core.config.registry import FAMILIES, HyperPreset, backbone_settings
+from rlmrec_core.config.registry import FAMILIES, DataSize, HyperPreset, backbone_settings
 from rlmrec_core.config.training import RunSettings
 
 EVERY_MODEL = [(name, variant) for family in FAMILIES for name, variant in product(family.backbones, family.variants)]
@@ -187,3 +187,47 @@ def test_alignment_settings_must_fit_the_variant():
     base = TrainConfig().run("lightgcn", "base", 1).model_dump()
     with pytest.raises(ValidationError, match="belong to con, gen and kar"):
         type(TrainConfig().run("lightgcn", "base", 1)).model_validate(base | {"variant": "con"})
+
+
+def test_settings_of_one_model_go_before_those_of_all():
+    own = {"learning_rate": 0.02, "backbone_settings": {"n_layers": 1}, "alignment": {"tau": 0.7}}
+    others = {"learning_rate": 0.01, "alignment_settings": {"con": {"tau": 0.3, "weight": 0.4}}}
+    config = TrainConfig(per_model={"lightgcn": {"con": own}}, **others)
+    con, base = config.run("lightgcn", "con", 1), config.run("lightgcn", "base", 1)
+    assert (con.learning_rate, con.backbone_settings.n_layers) == (0.02, 1)
+    assert (con.alignment.tau, con.alignment.weight) == (0.7, 0.4)
+    assert base == TrainConfig(learning_rate=0.01).run("lightgcn", "base", 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        ({"con": {"learning_rate": -1}}, "greater than 0"),
+        ({"con": {"alignment": {"tua": 1}}}, "tua"),
+        ({"base": {"alignment": {"tau": 1}}}, "belong to con, gen and kar"),
+    ],
+)
+def test_settings_of_one_model_are_checked(own, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        TrainConfig(per_model={"lightgcn": own})
+
+
+SMALL, LARGE = DataSize(600, 400, 8_000), DataSize(60_000, 40_000, 8_000_000)
+
+
+@pytest.mark.parametrize(("backbone", "variant"), EVERY_MODEL)
+def test_starting_values_fit_every_model_and_size(backbone, variant):
+    config = TrainConfig(preset="auto")
+    runs = [config.run(backbone, variant, 1, size) for size in (None, SMALL, LARGE, DataSize(0, 0, 0))]
+    assert len({run.weight_decay for run in runs}) == (1 if backbone == "cllm4rec" else 4)
+
+
+def test_starting_values_follow_size_and_density():
+    config = TrainConfig(preset="auto")
+    small, large = (config.run("sgl", "con", 1, size) for size in (SMALL, LARGE))
+    assert small.weight_decay == pytest.approx(100 * large.weight_decay)
+    assert (small.backbone_settings.cl_in_batch, small.alignment.in_batch) == (False, False)
+    assert (large.backbone_settings.cl_in_batch, large.alignment.in_batch) == (True, True)
+    assert (small.backbone_settings.n_layers, large.backbone_settings.n_layers) == (3, 2)
+    assert config.model_copy(update={"weight_decay": 0.5}).run("sgl", "con", 1, SMALL).weight_decay == 0.5
+    assert config.runs(SMALL)[0] != config.runs(LARGE)[0]
