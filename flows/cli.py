@@ -132,7 +132,7 @@ def plan(
     settle(store)
     from tasks.plan import plan_by_hand
 
-    rows, hyper_parameters = plan_by_hand(chosen, StoreConfig(url=absolute(store)))
+    rows = plan_by_hand(chosen, StoreConfig(url=absolute(store)), lambda told: console.print(told, markup=False))
     for row in rows:
         table = Table(row["side"], "")
         for name, value in row.items():
@@ -140,7 +140,6 @@ def plan(
         console.print(table)
     if not rows:
         console.print("nothing is written by a model server: nothing costs anything")
-    console.print(hyper_parameters, markup=False)
 
 
 @app.command()

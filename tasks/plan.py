@@ -1,5 +1,6 @@
 """What the paid stages would cost, before anything is asked."""
 
+from collections.abc import Callable
 from typing import Any
 
 from prefect import task
@@ -83,11 +84,14 @@ def _plan_of_reasons(config: PipelineConfig, store: StoreConfig, prepare: Artifa
     return assumed_plan_of_reasons(config.reasons, store, prepare, config.recommend.k)
 
 
-def plan_by_hand(config: PipelineConfig, store: StoreConfig) -> tuple[list[dict[str, Any]], str]:
+def plan_by_hand(
+    config: PipelineConfig, store: StoreConfig, tell: Callable[[str], object] = lambda told: None
+) -> list[dict[str, Any]]:
     """What the deployment `plan` says, computed in this process. Reads and divides the data if that was not done.
 
-    Returns the rows, and where the hyper-parameters come from.
+    tell: is told where the hyper-parameters come from.
     """
     done = run_by_hand(config, store, last="prepare")
     raw, split = (done[stage][0].ref for stage in ("ingest", "prepare"))
-    return plan.fn(config, store, raw, split), hyper_parameters(config.train, ArtifactStore.open(store), split)
+    tell(hyper_parameters(config.train, ArtifactStore.open(store), split))
+    return plan.fn(config, store, raw, split)

@@ -52,7 +52,7 @@ def world(tmp_path_factory, monkeypatched):
     """A run without a model's sentences, and what may be asked."""
     store = StoreConfig(url=str(tmp_path_factory.mktemp("reasons") / "artifacts"))
     with FakeLLM() as server:
-        before, _ = plan_by_hand(asked_of(server), store)
+        before = plan_by_hand(asked_of(server), store)
     return store, before, noted(tiny(), store)
 
 
