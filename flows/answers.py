@@ -27,15 +27,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 def recommend(
     user: Annotated[str | None, typer.Option(help="Id of a user, as in your data")] = None,
     item: Annotated[list[str] | None, typer.Option(help="Id of an item that somebody new has; may be repeated")] = None,
+    text: Annotated[str | None, typer.Option(help="What somebody new says of themselves, in a sentence")] = None,
     new: Annotated[bool, typer.Option("--new", help="With --user: of items that nobody took yet")] = False,
     k: LengthOption = 10,
     store: StoreOption = "artifacts",
     name: NameOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Show the list of a user, or of somebody new who has a few items."""
-    if (user is None) == (not item):
-        raise typer.BadParameter("say --user ID for a list of a known user, or --item ID for one of somebody new")
+    """Show the list of a user, or of somebody new who has a few items or says something of themselves."""
+    if [user is not None, bool(item), text is not None].count(True) != 1:
+        raise typer.BadParameter(
+            "say --user ID for a list of a known user, or --item ID or --text TEXT for one of somebody new"
+        )
     if new and user is None:
         raise typer.BadParameter("--new goes with --user ID")
     results = _open(store, name)
@@ -44,6 +47,11 @@ def recommend(
         _show(results, f"new items for user {user}", found, json_)
     elif user is not None:
         _show(results, f"recommendations for user {user}", results.recommend(user, k), json_)
+    elif text is not None:
+        try:
+            _show(results, f"recommendations for: {text[:60]}", results.recommend_for_text(text, k), json_)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
     else:
         wanted = list(item or [])
         _show(

@@ -6,22 +6,24 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import orjson
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.services import LOOPBACK
 from flows.terminal import Console
 from rlmrec_core.config import SettingsError
+from rlmrec_core.config.text import MissingSetting
 from storage import ArtifactStore, StoreConfig
 from tasks.results import ListedItem, Results, UnknownId
 from tasks.served import Served
+from tasks.texts import LONGEST, NoTexts
 
 TOKEN = "RLMREC_SERVE_TOKEN"
 """Environment variable with the token that callers must show."""
@@ -54,12 +56,21 @@ class ItemList(BaseModel):
 
 
 class Wanted(BaseModel, extra="forbid"):
-    """Somebody new."""
+    """Somebody new: the items they have, or what they say of themselves."""
 
-    items: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(
-        min_length=1, max_length=1000, description="Ids of the items they have"
+    items: list[Annotated[str, Field(min_length=1, max_length=512)]] | None = Field(
+        None, min_length=1, max_length=1000, description="Ids of the items they have"
+    )
+    text: str | None = Field(
+        None, min_length=1, max_length=LONGEST, description="What they say of themselves, in a sentence or two"
     )
     k: int = Field(20, ge=1, le=1000, description="Length of the list")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.items is None) == (self.text is None):
+            raise ValueError("say either items or text")
+        return self
 
 
 def create_app(served: Served, token: str | None = None) -> FastAPI:
@@ -105,8 +116,14 @@ def create_app(served: Served, token: str | None = None) -> FastAPI:
 
     @app.post("/recommend", **guarded)
     async def recommend(wanted: Wanted) -> Response:
-        """A list for somebody new who has a few items."""
-        return await _answer(served.results, lambda results: results.recommend_for(wanted.items, wanted.k))
+        """A list for somebody new, from a few items or from what they say of themselves."""
+        results, items, text = served.results, wanted.items or [], wanted.text
+        if text is None:
+            return await _answer(results, lambda results: results.recommend_for(items, wanted.k))
+        try:
+            return await _answer(results, lambda results: results.recommend_for_text(text, wanted.k), slow=True)
+        except (NoTexts, MissingSetting, ValueError) as error:
+            raise HTTPException(422, str(error)) from None
 
     @app.get("/health")
     async def health() -> dict[str, str | int]:
@@ -123,10 +140,10 @@ def create_app(served: Served, token: str | None = None) -> FastAPI:
     return app
 
 
-async def _answer(results: Results, ask: Callable[[Results], Sequence[ListedItem]]) -> Response:
-    """One product over all items; where they are many, other requests need not wait for it."""
-    many = len(results.item_ids) > 100_000
-    rows = await asyncio.to_thread(ask, results) if many else ask(results)
+async def _answer(results: Results, ask: Callable[[Results], Sequence[ListedItem]], *, slow: bool = False) -> Response:
+    """One product over all items; where they are many, or an encoder has to read, other requests need not wait."""
+    slow = slow or len(results.item_ids) > 100_000
+    rows = await asyncio.to_thread(ask, results) if slow else ask(results)
     told = {"data": results.name, "model": results.model.label, "written": results.written}
     items = [row._asdict() for row in rows]
     return Response(orjson.dumps(told | {"items": items}), media_type="application/json")

@@ -21,8 +21,9 @@ from tasks.metrics import best_model
 from tasks.models import embed_of, load_model, load_split, model_settings, titles_of
 from tasks.prepare import DIVIDED
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
+from tasks.texts import TEXT_MAP, text_map
 
-VERSION = 6
+VERSION = 7
 
 
 @task(name="recommend", **UNCACHED)
@@ -42,11 +43,11 @@ def recommend(
     chosen, model = chosen_model(artifacts, evaluate, config.variant)
     sources = measured_models(artifacts, evaluate)
     if config.fit_on == "all":
-        embedded = embed_of(artifacts, [model])
-        if config.rebuilds and embedded:
-            embedded = _rebuilt(artifacts, prepare, embed)
-        model = refitted(store, prepare, model, embedded)
-        sources = [model] if config.rebuilds and embedded else sources
+        read = embed_of(artifacts, [model])
+        if config.rebuilds and read:
+            read = _rebuilt(artifacts, prepare, embed)
+        model = refitted(store, prepare, model, read)
+        sources = [model] if config.rebuilds and read else sources
     inputs = {"prepare": prepare.key, "evaluate": evaluate.key, "train": model.key}
     stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
@@ -66,7 +67,9 @@ def recommend(
         found = evidence(ranking, known, vectors, **meaning(artifacts, sources))
         named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
         out.batches("reasons", REASONS, reasons_batches(found, *named))
-        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embed_of(artifacts, sources), split, trained, config))
+        embedded = embed_of(artifacts, sources)
+        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embedded, split, trained, config))
+        out.table(TEXT_MAP, text_map(artifacts, embedded, split, vectors))
 
     result = stage.run(artifacts, write, force=force)
     _show(artifacts, result, chosen, config.fit_on)

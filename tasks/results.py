@@ -1,6 +1,7 @@
 """What the lists in use of a data set give to people: their model, with the ids and titles of the data."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import pyarrow.compute as pc
 
 from rlmrec_core.config import RecommendConfig
+from rlmrec_core.config.text import MissingSetting
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.recommender import Answer, Recommender
 from rlmrec_core.ranking.top_k import known_pairs
@@ -18,6 +20,7 @@ from tasks import datasets, promotion
 from tasks.cold_start import NEW_ITEMS
 from tasks.models import load_split, load_vectors, model_settings, titles_of
 from tasks.reasons import reasons_of
+from tasks.texts import NoTexts, Texts
 
 
 class UnknownId(LookupError):
@@ -124,6 +127,13 @@ class Results:
         """The k best items for somebody who has these. Raises UnknownId, and ValueError without an item."""
         return self._named(self.recommender.for_items([self.item(item) for item in item_ids], k))
 
+    def recommend_for_text(self, text: str, k: int) -> list[ListedItem]:
+        """The k best items for somebody who says this of themselves.
+
+        Raises tasks.texts.NoTexts, and ValueError on a text without a word, or one that is too long.
+        """
+        return self._named(self.recommender.for_vector(self.texts.place(text), k))
+
     def similar(self, item_id: str, k: int) -> list[ListedItem]:
         """The k items most alike to one, with their cosines. Raises UnknownId."""
         return self._named(self.recommender.similar(self.item(item_id), k))
@@ -135,6 +145,18 @@ class Results:
     def item(self, item_id: str) -> int:
         """An item's number. Raises UnknownId."""
         return _number(self._items, item_id, "item")
+
+    def ready(self) -> "Results":
+        """These results, with everything built that an answer needs, so that none has to wait for it."""
+        _ = self._users, self._items
+        with suppress(NoTexts, MissingSetting):  # told to those who ask
+            _ = self.texts
+        return self
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What places texts in the model's space. Raises NoTexts."""
+        return Texts.open(self.lists)
 
     @cached_property
     def _users(self) -> dict[str, int]:

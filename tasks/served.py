@@ -20,7 +20,7 @@ class Served:
         """
         self._artifacts, self._every = artifacts, every
         self._name = datasets.chosen(artifacts, name)
-        self.results = Results.open(artifacts, self._name)
+        self.results = Results.open(artifacts, self._name).ready()
         self.switches = 0
 
     async def follow(self) -> None:
@@ -37,6 +37,6 @@ class Served:
         """Take newer results if there are any."""
         if self.results.lists.key in Results.newest(self._artifacts, self._name)["recommend"]:
             return False
-        self.results = Results.open(self._artifacts, self._name)
+        self.results = Results.open(self._artifacts, self._name).ready()
         self.switches += 1
         return True

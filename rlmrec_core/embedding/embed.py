@@ -62,7 +62,7 @@ def embed(
     started = time.monotonic()
     config = config.resolved()
     item_text, user_text = _texts(corpus, item_profiles, user_profiles, config)
-    encoder = _encoder(config, place)
+    encoder = open_encoder(config, place)
     distinct = _distinct(item_text, user_text)
     encoded = encoder.encode(distinct, place.progress)
     row_of = {text: row for row, text in enumerate(distinct)}
@@ -122,7 +122,7 @@ def _distinct(items: Texts, users: Texts) -> list[str]:
     return sorted({text for text in [*items, *users] if text})
 
 
-def _encoder(config: EmbedConfig, place: Workplace) -> Encoder:
+def open_encoder(config: EmbedConfig, place: Workplace) -> Encoder:
     """The encoder that resolved settings name; imported here, because loading their libraries takes seconds."""
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
@@ -176,7 +176,7 @@ def embed_new_items(
     distinct = _distinct(texts, [])
     if not distinct:
         return item_vectors_table([], np.zeros((0, 1), np.float32))
-    encoded = _encoder(config, place).encode(distinct, place.progress)
+    encoded = open_encoder(config, place).encode(distinct, place.progress)
     vectors = _gather(texts, {text: row for row, text in enumerate(distinct)}, encoded.vectors)
     present = vectors.any(axis=1)
     return item_vectors_table(corpus.item_ids.filter(pa.array(present)).to_pylist(), vectors[present])

@@ -17,36 +17,64 @@ from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors, unit_
 
 _ALPHAS = np.logspace(-2, 4, 13)
 _NEIGHBOURS = 10
-_FEWEST = 10
-"""Items with a semantic vector from which a map can be learnt."""
+_FEWEST, _MOST = 10, 50_000
+"""Items or users with a semantic vector from which a map can be learnt, and of which no more are read."""
+
+
+class TextMap(NamedTuple):
+    """Where a text stands in a model's space. coefficients: (d_s, D); intercept: (D,)."""
+
+    coefficients: Float32Array
+    intercept: Float32Array
+
+    @classmethod
+    def learn(cls, semantic: Float32Array, vectors: Float32Array, popularity: Int64Array) -> "TextMap | None":
+        """The map from what is said of items, or users, to what a model has learnt of them; None of fewer than ten.
+
+        A ridge regression, weighted by the root of how many interactions each has, since what was learnt of a rare one
+        is mostly noise. Its strength is chosen by leave-one-out error.
+
+        Args:
+            semantic: (n, d_s); rows of zeros are left out.
+            vectors: (n, D) that the model learnt.
+            popularity: (n,) train interactions.
+        """
+        known = np.flatnonzero(semantic.any(axis=1))
+        if len(known) < _FEWEST:
+            return None
+        if len(known) > _MOST:
+            known = np.sort(np.random.default_rng(0).choice(known, _MOST, replace=False))
+        weights = np.sqrt(np.maximum(popularity[known], 1))
+        ridge = RidgeCV(alphas=_ALPHAS).fit(semantic[known], vectors[known], sample_weight=weights)
+        size = vectors.shape[1]
+        return cls(
+            np.ascontiguousarray(ridge.coef_.reshape(size, -1).T, np.float32),
+            np.broadcast_to(ridge.intercept_, size).astype(np.float32),
+        )
+
+    def place(self, semantic: Float32Array) -> Float32Array:
+        """The places of semantic vectors, (n, d_s) to (n, D); a row of zeros has none, and stays zero."""
+        placed: Float32Array = semantic @ self.coefficients + self.intercept
+        placed[~semantic.any(axis=1)] = 0
+        return placed
 
 
 def into_space(
     semantic: Float32Array, vectors: Float32Array, popularity: Int64Array, new: Float32Array
 ) -> Float32Array:
-    """Where new items stand in a model's space, from what is said of them.
-
-    A ridge regression from the semantic vectors of the items that the model knows to the vectors it learnt, weighted by
-    the root of how often each was taken, since what was learnt of a rare item is mostly noise. Its strength is chosen
-    by leave-one-out error.
+    """Where new items stand in a model's space, from what is said of them (`TextMap`).
 
     Args:
-        semantic: (n_items, d_s) of the known items; rows of zeros are left out.
-        vectors: (n_items, d) that the model learnt.
+        semantic: (n_items, d_s) of the known items.
+        vectors: (n_items, D) that the model learnt.
         popularity: (n_items,) train interactions.
         new: (n_new, d_s) semantic vectors of the new items.
 
     Returns:
-        (n_new, d); zeros where there is nothing to learn from.
+        (n_new, D); zeros where there is nothing to learn from.
     """
-    known = semantic.any(axis=1)
-    if known.sum() < _FEWEST or not len(new):
-        return np.zeros((len(new), vectors.shape[1]), np.float32)
-    weights = np.sqrt(np.maximum(popularity[known], 1))
-    ridge = RidgeCV(alphas=_ALPHAS).fit(semantic[known], vectors[known], sample_weight=weights)
-    placed: Float32Array = ridge.predict(new).reshape(len(new), -1).astype(np.float32)
-    placed[~new.any(axis=1)] = 0
-    return placed
+    learnt = TextMap.learn(semantic, vectors, popularity)
+    return np.zeros((len(new), vectors.shape[1]), np.float32) if learnt is None else learnt.place(new)
 
 
 def best_new(users: Float32Array, placed: Float32Array, k: int) -> Ranking:

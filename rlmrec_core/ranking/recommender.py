@@ -56,6 +56,10 @@ class Recommender:
         vector = self._weights[chosen] @ self._items[chosen] / len(chosen)
         return _best(self._items @ vector, k, chosen)
 
+    def for_vector(self, vector: Float32Array, k: int) -> Answer:
+        """The k best items for somebody at a place in the model's space, (D,)."""
+        return _best(self._items @ vector, k, np.zeros(0, np.int64))
+
     def similar(self, item: int, k: int) -> Answer:
         """The k items whose vectors have the highest cosine with that of `item`, itself left out."""
         return _best(self._unit @ self._unit[item], k, np.asarray([item]))

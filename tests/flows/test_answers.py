@@ -53,6 +53,8 @@ def test_somebody_new_and_items_alike(store):
         (["recommend", "--user", "1", "--item", "2"], "say --user ID"),
         (["recommend", "--item", "1", "--new"], "--new goes with --user ID"),
         (["recommend", "--user", "nobody"], "no user 'nobody'"),
+        (["recommend", "--text", "the sea", "--user", "1"], "say --user ID"),
+        (["recommend", "--text", "the sea"], "embedded no profiles of people"),
         (["similar", "--item", "nothing"], "no item 'nothing'"),
         (["similar", "--item", "1", "--name", "elsewhere"], "no recommendations for the data set 'elsewhere'"),
     ],

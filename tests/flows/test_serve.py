@@ -73,6 +73,11 @@ def test_answers_are_those_of_the_results(client, served):
         ("POST", "/recommend", {"items": ["1"] * 1001}, 422),
         ("POST", "/recommend", {"items": ["1"], "more": 1}, 422),
         ("POST", "/recommend", {"items": ["x" * (1 << 20)]}, 413),
+        ("POST", "/recommend", {}, 422),
+        ("POST", "/recommend", {"items": ["1"], "text": "I like the sea"}, 422),
+        ("POST", "/recommend", {"text": ""}, 422),
+        ("POST", "/recommend", {"text": "x" * 2001}, 422),
+        ("POST", "/recommend", {"text": "a run of Base reads no text"}, 422),
         ("GET", "/elsewhere", None, 404),
     ],
 )

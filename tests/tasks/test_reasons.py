@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import ArtifactStore, StoreConfig
+from storage import ArtifactStore
 from tasks import datasets
 from tasks.page import report_page
 from tasks.plan import plan_by_hand
@@ -16,6 +16,9 @@ from tasks.stages import run_by_hand
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.faults import error, said
 from tests.tasks.by_hand import tiny
+
+WORLD = {"train": {"variants": ["con"]}, "embed": {"embed_source": "profile"}}
+"""The settings of `con_world`."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def loose(n, body):
 
 def asked_of(server, **reasons):
     llm = {"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 2.0}
-    return tiny(reasons={"generator": "llm", "llm": llm, **reasons})
+    return tiny(**WORLD, reasons={"generator": "llm", "llm": llm, **reasons})
 
 
 def noted(config, store):
@@ -48,19 +51,22 @@ def noted(config, store):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, monkeypatched):
-    """A run without a model's sentences, and what may be asked."""
-    store = StoreConfig(url=str(tmp_path_factory.mktemp("reasons") / "artifacts"))
+def world(con_world, monkeypatched):
+    """A run without a model's sentences."""
+    return con_world
+
+
+def test_a_plan_without_lists_reckons(monkeypatched, store):
     with FakeLLM() as server:
-        before = plan_by_hand(asked_of(server), store)
-    return store, before, noted(tiny(), store)
+        (before,) = plan_by_hand(asked_of(server), store)
+        assert not server.n_requests
+    assert before["side"] == "reason" and before["requests"] == before["rows"] == 30 * 3
+    assert before["count"] == "estimated" and 0 < before["usd_likely"] <= before["usd_high"]
 
 
 def test_a_plan_costs_nothing_and_comes_true(world):
-    store, (before,), done = world
+    store, done = world
     assert "reasons" not in done
-    assert before["side"] == "reason" and before["requests"] == before["rows"] == 30 * 3
-    assert before["count"] == "estimated" and 0 < before["usd_likely"] <= before["usd_high"]
     with FakeLLM(loose) as server:
         config = asked_of(server, places=2)
         (exact,) = plan_by_hand(config, store)
@@ -103,7 +109,7 @@ def test_a_plan_costs_nothing_and_comes_true(world):
 
 
 def test_sentences_that_did_not_come_are_asked_for_again(world):
-    store, _, done = world
+    store, done = world
     from tasks.reasons import write_reasons
 
     with FakeLLM(lambda n, body: error(400, "invalid") if n == 1 else loose(n, body)) as server:
@@ -115,7 +121,7 @@ def test_sentences_that_did_not_come_are_asked_for_again(world):
 
 
 def test_held_out_interactions_are_no_evidence(world):
-    store, _, done = world
+    store, done = world
     from tasks.models import load_split
     from tasks.recommend import recommend
 
@@ -134,7 +140,7 @@ def test_held_out_interactions_are_no_evidence(world):
 
 
 def test_a_model_of_no_use_leaves_the_extractive_sentences(world, monkeypatch):
-    store, _, done = world
+    store, done = world
     from tasks.reasons import audit, write_reasons
 
     monkeypatch.setattr("rlmrec_core.explain.asking._FIRST_ANSWERS", 4)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rlmrec_core.ranking.cold_start import ColdItems, best_new, into_space, measure_items, measure_users
+from rlmrec_core.ranking.cold_start import ColdItems, TextMap, best_new, into_space, measure_items, measure_users
 from rlmrec_core.ranking.top_k import PADDING
 from rlmrec_core.split import Edges, Split
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors
@@ -42,6 +42,16 @@ def test_items_without_a_text_teach_nothing_and_get_no_place(world):
     assert not placed[3].any()
     assert 3 not in best_new(users, placed, 30).items
     assert not into_space(known[:5], vectors[:5], np.ones(5, np.int64), new).any()
+
+
+def test_a_map_is_learnt_from_a_sample_of_many(world, monkeypatch):
+    said, vectors, _ = world
+    monkeypatch.setattr("rlmrec_core.ranking.cold_start._MOST", 40)
+    some = TextMap.learn(said, vectors, np.ones(90, np.int64))
+    assert np.array_equal(some.coefficients, TextMap.learn(said, vectors, np.ones(90, np.int64)).coefficients)
+    assert np.abs(some.place(said) - vectors).max() < 0.1
+    assert not np.array_equal(some.coefficients, TextMap.learn(said[:40], vectors[:40], np.ones(40)).coefficients)
+    assert TextMap.learn(said[:5], vectors[:5], np.ones(5)) is None
 
 
 def test_lists_of_new_items_are_those_of_sorting(world):
