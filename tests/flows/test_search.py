@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.states import Completed
 from typer.testing import CliRunner
 
 from flows import cli, runs
+from flows import search as flow
 from flows.search import search
-from rlmrec_core.config import PipelineConfig, load_config
+from rlmrec_core.config import PipelineConfig, SearchConfig, load_config
 from storage import ArtifactStore, StoreConfig
+from tasks import datasets
 from tasks.datasets import latest_keys
 from tasks.search import last_search
 from tests.tasks.by_hand import tiny
@@ -64,3 +67,14 @@ def test_the_command_asks_for_it_and_says_where_the_settings_are(searched, monke
     wanted = PipelineConfig.model_validate(asked["config"]).search
     assert (wanted.trials, wanted.minutes) == (7, 2.5)
     assert load_config(best).train.per_model["lightgcn"]["con"]["alignment"]
+
+
+def test_without_settings_it_takes_those_of_the_last_run_and_another_budget(searched, monkeypatch):
+    store, _ = searched
+    known = tiny(train={"variants": ["base"]}, search={"trials": 9})
+    datasets.write(ArtifactStore.open(store), "sample", "last-run.json", {"config": known.model_dump(mode="json")})
+    seen = []
+    monkeypatch.setattr(flow, "gated", lambda config, store, work: seen.append(config) or Completed())
+    search(store=store)
+    search(store=store, search=SearchConfig(trials=3))
+    assert seen == [known, known.model_copy(update={"search": SearchConfig(trials=3)})]
