@@ -40,6 +40,9 @@ IMPORTED_PROFILES = pa.schema(
         pa.field("reasoning", pa.string()),
     ]
 )
+IMPORTED_VECTORS = pa.schema(
+    [pa.field("id", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()), nullable=False)]
+)
 SPLIT = pa.schema(
     [
         pa.field("user", pa.int32(), nullable=False),

@@ -11,6 +11,8 @@ from prefect import State, task
 from rlmrec_core import embedding
 from rlmrec_core.config import EmbedConfig
 from rlmrec_core.config.section import key_fields
+from rlmrec_core.config.text import MissingSetting
+from rlmrec_core.data import Side
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
@@ -68,7 +70,7 @@ class _Work:
         def write(out: ArtifactWriter) -> None:
             joined = shards.joined(self.stage, self.artifacts, n_shards, "vectors")
             place = replace(self._place(self.stage.name), joined=joined)
-            result = embedding.embed(*self._inputs(), config, place)
+            result = self._imported() if self._imports else embedding.embed(*self._inputs(), config, place)
             out.table("items", result.items)
             out.table("users", result.users)
             if self.config.new_items:
@@ -96,12 +98,36 @@ class _Work:
         show_costs(title, embed_shard()[1])
         return None
 
+    @property
+    def _imports(self) -> bool:
+        return self.config.encoder == "imported"
+
+    def _imported(self) -> embedding.EmbedResult:
+        corpus = train_corpus(self.artifacts, self.refs["ingest"], self.refs["prepare"])
+        return embedding.embed_imported(corpus, self._item_vectors(), self._vectors("user"), self.config)
+
+    def _item_vectors(self) -> pa.Table:
+        """Those that came with the data. Raises MissingSetting if there are none."""
+        if (found := self._vectors("item")) is None:
+            raise MissingSetting(
+                "encoder imported needs vectors of the items: name their file (ingest.item_vectors_file), or have the "
+                "profiles embedded (embed.encoder=minilm)"
+            )
+        return found
+
+    def _vectors(self, side: Side) -> pa.Table | None:
+        name, ingest = f"imported_{side}_vectors", self.refs["ingest"]
+        there = f"{name}.parquet" in self.artifacts.manifest(ingest).content.files
+        return self.artifacts.table(ingest, name) if there else None
+
     def _inputs(self) -> tuple[TrainCorpus, pa.Table, pa.Table]:
         sides = (self.artifacts.table(self.refs[side], "profiles") for side in ("item_profiles", "user_profiles"))
         return train_corpus(self.artifacts, self.refs["ingest"], self.refs["prepare"]), *sides
 
     def _new_items(self, place: Workplace) -> pa.Table:
         corpus = new_items_corpus(self.artifacts, self.refs["ingest"], self.refs["prepare"])
+        if self._imports:
+            return embedding.new_imported(corpus, self._item_vectors())
         profiles = new_item_profiles(self.artifacts, self.refs["ingest"], corpus)
         return embedding.embed_new_items(corpus, profiles, self.config, replace(place, joined=None))
 

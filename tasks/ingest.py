@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 from prefect import State, task
 
@@ -42,7 +43,9 @@ def source_digests(config: IngestConfig) -> dict[str, str]:
     """sha256 of every raw file, under its path inside the data set's folder."""
     root = Path(config.path or ".")
     digests: dict[str, str] = {}
-    for source in data.open_reader(config).sources():
+    reader = data.open_reader(config)
+    vectors = (file for side in get_args(data.Side) for file in reader.vector_files(side))
+    for source in dict.fromkeys([*reader.sources(), *vectors]):
         name = _name(source, root)
         digests[name if name not in digests else f"{name} ({len(digests)})"] = _sha256(source)
     return digests

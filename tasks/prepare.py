@@ -77,9 +77,14 @@ def all_interactions(store: StoreConfig, prepare: ArtifactRef, force: bool = Fal
 
 
 def has_text(store: StoreConfig, prepare: ArtifactRef, embedded: str = "profile") -> bool:
-    """Whether there is anything that semantic vectors could be made from; embedded: EmbedConfig.embed_source."""
+    """Whether there is anything that semantic vectors could be made from, or they came with the data.
+
+    embedded: EmbedConfig.embed_source.
+    """
     artifacts = ArtifactStore.open(store)
     ingest = ArtifactRef("ingest", artifacts.manifest(prepare).content.inputs["ingest"], artifacts.url)
+    if "imported_item_vectors.parquet" in artifacts.manifest(ingest).content.files:
+        return True
     found = {row["name"]: row["value"] for row in artifacts.table(prepare, "statistics").to_pylist()}
     texts = ("interactions with review", *(f"items with {name}" for name in ("title", "description", "attributes")))
     imported = (artifacts.dataset(ingest, f"imported_{side}_profiles").count_rows() for side in ("item", "user"))

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from rlmrec_core.config.section import NOT_IN_KEY, Section
 
 RawName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads", "steam", "yelp"]
-ReaderName = Literal["sample", "movielens", "tabular", "splits", RawName]
+ReaderName = Literal["sample", "movielens", "tabular", "splits", "rlmrec-release", RawName]
 TimeForm = Literal[
     "seconds",
     "milliseconds",
@@ -159,6 +159,14 @@ class IngestConfig(TableFormat):
     )
     partial_profiles: bool = Field(
         False, description="splits: import *_profiles_sample.parquet too, which cover some users or items only"
+    )
+    item_vectors_file: str | None = Field(
+        None,
+        description="Semantic vectors of items of your own, for embed.encoder = imported: .npy, .parquet or "
+        ".safetensors; rlmrec-release has some",
+    )
+    user_vectors_file: str | None = Field(
+        None, description="The same of users; without it a user's vector is the mean of those of their train items"
     )
     max_malformed: int = Field(
         1000, ge=0, description="tabular and raw releases: rows or lines of one file to skip before giving up"

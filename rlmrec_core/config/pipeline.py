@@ -24,7 +24,16 @@ from rlmrec_core.config.training import TrainConfig
 RawDatasetName = Literal["amazon-2014", "amazon-2018", "amazon-2023", "goodreads"]
 RecipeName = Literal["amazon-book-raw", "yelp-raw", "steam-raw"]
 DatasetName = Literal[
-    "sample", "movielens", "tabular", "splits", "amazon-book", "yelp", "xrec-yelp", RawDatasetName, RecipeName
+    "sample",
+    "movielens",
+    "tabular",
+    "splits",
+    "rlmrec-release",
+    "amazon-book",
+    "yelp",
+    "xrec-yelp",
+    RawDatasetName,
+    RecipeName,
 ]
 
 
@@ -101,6 +110,15 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "item_profiles": {"domain": "generic"},
         "user_profiles": {"domain": "generic"},
         "train": {"preset": "auto"},
+    },
+    # The paper's data as its authors publish them, with profiles and vectors.
+    "rlmrec-release": {
+        "ingest": {"reader": "rlmrec-release"},
+        "prepare": _READY_MADE,
+        "item_profiles": {"domain": "generic", "generator": "imported"},
+        "user_profiles": {"domain": "generic", "generator": "imported"},
+        "embed": {"encoder": "imported"},
+        "train": {"preset": "amazon-book"},
     },
     # The paper's published splits carry no text: Base only.
     "amazon-book": {

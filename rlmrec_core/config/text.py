@@ -181,8 +181,10 @@ class ProfileConfig(Section):
 class EmbedConfig(Section):
     """How profiles become semantic vectors (RLMRec, section 3.2)."""
 
-    encoder: Literal["minilm", "sentence-transformers", "openai"] = Field(
-        "minilm", description="minilm runs offline on the CPU"
+    encoder: Literal["minilm", "sentence-transformers", "openai", "imported"] = Field(
+        "minilm",
+        description="minilm runs offline on the CPU; imported takes the vectors that came with the data "
+        "(ingest.item_vectors_file, or a release that has them)",
     )
     model: str | None = Field(None, description="Model name for sentence-transformers or openai")
     base_url: Address = Field(
@@ -224,6 +226,10 @@ class EmbedConfig(Section):
         """
         if self.encoder == "minilm":
             return self.model_copy(update={"model": None, "base_url": None})
+        if self.encoder == "imported":
+            plain = EmbedConfig()
+            unread = ("model", "base_url", "embed_source", "batch_tokens")
+            return self.model_copy(update={name: getattr(plain, name) for name in unread})
         if not self.model:
             raise MissingSetting(f"encoder {self.encoder} needs embed.model: the name of an embedding model")
         base_url = (self.base_url or environment_address(environment)) if self.encoder == "openai" else None

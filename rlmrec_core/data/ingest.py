@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,16 +16,19 @@ from rlmrec_core.data.malformed import MalformedLines
 from rlmrec_core.data.movielens import MovieLensReader
 from rlmrec_core.data.raw import RawReader
 from rlmrec_core.data.reader import Reader
+from rlmrec_core.data.release import ReleaseReader
 from rlmrec_core.data.sample import SampleReader
 from rlmrec_core.data.splits import SplitsReader
 from rlmrec_core.data.tabular import TabularReader
-from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, MALFORMED, STATISTICS, Tables
+from rlmrec_core.data.vector_files import Side
+from rlmrec_core.tables import IMPORTED_PROFILES, IMPORTED_VECTORS, INTERACTIONS, ITEMS, MALFORMED, STATISTICS, Tables
 
 READERS: dict[ReaderName, type[Reader]] = {
     "sample": SampleReader,
     "movielens": MovieLensReader,
     "tabular": TabularReader,
     "splits": SplitsReader,
+    "rlmrec-release": ReleaseReader,
     **dict.fromkeys(LAYOUTS, RawReader),
 }
 
@@ -39,7 +43,8 @@ class Ingested:
     """The streams of one reader, checked and counted while they are drained."""
 
     tables: Tables
-    """interactions, items, imported_item_profiles, imported_user_profiles."""
+    """interactions, items, imported_item_profiles, imported_user_profiles; imported_item_vectors and
+    imported_user_vectors where there are such files."""
     _reader: Reader
     _rows: Counter[str]
 
@@ -130,6 +135,9 @@ def _streams(reader: Reader, rows: Counter[str]) -> Tables:
         "imported_item_profiles": (IMPORTED_PROFILES, reader.profiles("item")),
         "imported_user_profiles": (IMPORTED_PROFILES, reader.profiles("user")),
     }
+    for side in get_args(Side):
+        if reader.vector_files(side):
+            streams[f"imported_{side}_vectors"] = IMPORTED_VECTORS, reader.vectors(side)
     return {name: (schema, _counted(stream, name, rows)) for name, (schema, stream) in streams.items()}
 
 

@@ -4,16 +4,16 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
 from rlmrec_core.config.data import IngestConfig
+from rlmrec_core.data import vector_files
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.files import explained
 from rlmrec_core.data.malformed import MalformedLines
+from rlmrec_core.data.vector_files import Side
 
-Side = Literal["item", "user"]
 UNKNOWN_ITEM = "interactions with an item that the items table lacks"
 """What such interactions, which are kept without text, are counted as."""
 
@@ -57,6 +57,19 @@ class Reader(ABC):
             if not self.malformed.patient:
                 raise
             self.malformed.keep(error)
+
+    def vector_files(self, side: Side) -> list[Path]:
+        """The raw files that `vectors` depends on; none where the data have no vectors of that side."""
+        name = self.config.item_vectors_file if side == "item" else self.config.user_vectors_file
+        if name is None:
+            return []
+        file = self.file(name) if self.config.path else Path(name).expanduser()
+        return [file, *vector_files.ids_file(file, side)]
+
+    def vectors(self, side: Side) -> Iterator[pa.RecordBatch]:
+        """Batches of `tables.IMPORTED_VECTORS`: semantic vectors made elsewhere."""
+        file, *_ = self.vector_files(side)
+        return vector_files.read_vectors(file, side)
 
     @property
     def folder(self) -> Path:

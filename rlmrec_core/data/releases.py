@@ -37,6 +37,10 @@ def _files(folder: str, *names: str) -> tuple[RemoteFile, ...]:
 
 
 RELEASES: Mapping[str, Release] = {
+    # Amazon-book, Yelp and Steam, each in a folder of its own: reader rlmrec-release.
+    "rlmrec": Release(
+        (RemoteFile("https://archive.org/download/rlmrec_data/data.zip"),), "https://github.com/HKUDS/RLMRec"
+    ),
     "movielens-small": _movielens("ml-latest-small"),
     "movielens-1m": _movielens("ml-1m", "md5:c4d9eecfca2ab87c1945afe126590906"),
     "movielens-25m": _movielens("ml-25m", "md5:6b51fb2759a8657d3bfcbfc42b592ada"),

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from rlmrec_core.data import cells
 from rlmrec_core.data.chunks import Chunk, parquet_columns, read_chunks
-from rlmrec_core.data.reader import Reader, Side
+from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.times import TimeColumn
+from rlmrec_core.data.vector_files import Side
 from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS, ITEMS, PARTS
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,28 +67,47 @@ def embed(
     encoded = encoder.encode(distinct, place.progress)
     row_of = {text: row for row, text in enumerate(distinct)}
     items, users = (_gather(texts, row_of, encoded.vectors) for texts in (item_text, user_text))
-    without = ~users.any(axis=1)
-    users[without] = _item_means(corpus, items)[without]
     report = {
-        "encoder": encoder.name,
-        "size": items.shape[1],
         "texts": len(distinct),
         "tokens": encoded.tokens,
         "truncated": encoded.truncated,
         "texts_failed": encoded.failed,
         "items_without_text": item_text.count(None),
+    }
+    result = result_of_vectors(corpus, items, users, (encoder.name, encoder.digest), report, started)
+    lacking = f"{encoded.failed} of {len(distinct)} texts got no vector: {encoded.why}"
+    unfinished = lacking if encoded.failed else None
+    return replace(result, report=result.report | encoder.report(), unfinished=unfinished)
+
+
+def result_of_vectors(
+    corpus: TrainCorpus,
+    items: Float32Array,
+    users: Float32Array,
+    encoder: tuple[str, str],
+    report: dict[str, Any],
+    started: float,
+) -> EmbedResult:
+    """The result with these unit vectors; a user who has none takes the mean of the train items'.
+
+    encoder: name and digest of what made them; report: what else is to be told of it; started: by the monotonic clock.
+    """
+    name, digest = encoder
+    without = ~users.any(axis=1)
+    users[without] = _item_means(corpus, items)[without]
+    told = {
+        "encoder": name,
+        "size": items.shape[1],
+        **report,
         "items_without_vector": int((~items.any(axis=1)).sum()),
         "users_from_items": int((without & users.any(axis=1)).sum()),
         "users_without_vector": int((~users.any(axis=1)).sum()),
         "neighbours": neighbours(corpus, items),
         "seconds": round(time.monotonic() - started, 3),
-        **encoder.report(),
     }
-    metadata = {"encoder": encoder.name, "digest": encoder.digest, "split_hash": corpus.split_hash}
+    metadata = {"encoder": name, "digest": digest, "split_hash": corpus.split_hash}
     item_table, user_table = (vectors_table(vectors).replace_schema_metadata(metadata) for vectors in (items, users))
-    lacking = f"{encoded.failed} of {len(distinct)} texts got no vector: {encoded.why}"
-    unfinished = lacking if encoded.failed else None
-    return EmbedResult(item_table, user_table, report, unfinished)
+    return EmbedResult(item_table, user_table, told)
 
 
 def embed_shard(
