@@ -68,6 +68,23 @@ class Graph:
         drawn = torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device)
         return self.pattern.matrix(drawn.lt_(keep).mul_(values))  # in place: memory asked for anew costs as much
 
+    def without(self, users: Tensor, items: Tensor) -> SparseMatrix:
+        """The adjacency without these train pairs, in both directions and without rescaling.
+
+        users, items: (B,) int64, repeated ones allowed.
+        """
+        wanted = users * self.n_nodes + items + self.n_users
+        keys, edges = self._edges_by_key
+        there = edges[torch.searchsorted(keys, wanted)]
+        values = self.values.index_fill(0, there, 0).index_fill_(0, self.pattern.reverse[there], 0)
+        return SparseMatrix(self.pattern, values, values)
+
+    @cached_property
+    def _edges_by_key(self) -> tuple[Tensor, Tensor]:
+        """The keys in ascending order, and the edge that has each. Both (n_edges,) int64."""
+        found: tuple[Tensor, Tensor] = self.keys.sort()
+        return found
+
     def keep_edges(self, kept: Tensor) -> SparseMatrix:
         """The adjacency of the edges where `kept` is true, normalised by their degrees.
 

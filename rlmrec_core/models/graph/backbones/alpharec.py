@@ -58,8 +58,16 @@ class AlphaRec(LayerSum):
         degrees = graph.pattern.row_sums(torch.ones_like(graph.values))
         # Not persistent: input data has no place among the model's weights.
         self.register_buffer("known_items", degrees[graph.n_users :].nonzero().squeeze(1), persistent=False)
-        self.register_buffer("texts", _texts(graph, semantic), persistent=False)
+        self.register_buffer("texts", self.read(semantic, settings).to(graph.values.device), persistent=False)
         self.mapping = Adapter(self.texts.shape[1], size, generator, torch.float32)
+
+    def read(self, semantic: SemanticEmbeddings, settings: AlphaRecSettings) -> Tensor:
+        """What is mapped, (n, d_in): of items their vectors, of users the mean of those of their items."""
+        items = torch.from_numpy(semantic.items).to(self.graph.values.device)
+        known = items.any(dim=1, keepdim=True).to(items.dtype)
+        both = F.pad(torch.cat([items, known], dim=1), (0, 0, self.graph.n_users, 0))
+        sums = self.graph.pattern.multiply(torch.ones_like(self.graph.values), both)[: self.graph.n_users]
+        return torch.cat([sums[:, :-1] / sums[:, -1:].clamp_min(1), items])
 
     def initial(self) -> Tensor:
         mapped: Tensor = self.mapping(self.texts)
@@ -70,36 +78,35 @@ class AlphaRec(LayerSum):
 
     def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
         nodes = super().encode(table)
+        return Step(nodes, {"softmax": self.softmax_loss(nodes, batch, generator)})
+
+    def softmax_loss(self, nodes: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The batch's positives against drawn items that train has, on a view of the nodes, (n_nodes, D)."""
         users, items = self.sides(nodes)
         drawn = torch.randint(
             len(self.known_items), (self.n_negatives,), generator=generator, device=self.known_items.device
         )
-        loss = sampled_softmax(
+        return sampled_softmax(
             users.index_select(0, batch.users),
             items.index_select(0, batch.positives),
             items.index_select(0, self.known_items[drawn]),
             tau=self.tau,
         )
-        return Step(nodes, {"softmax": loss})
 
     @classmethod
     def place_items(cls, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
+        read = cls.read_new(weights, torch.from_numpy(vectors))
         mapping = {name.removeprefix(_MAPPING): tensor for name, tensor in weights.items() if name.startswith(_MAPPING)}
-        size = len(mapping["2.bias"])
-        adapter = Adapter(vectors.shape[1], size, torch.Generator(), torch.float32)
+        adapter = Adapter(read.shape[1], len(mapping["2.bias"]), torch.Generator(), torch.float32)
         adapter.load_state_dict(mapping)
         with torch.no_grad():
-            placed: Float32Array = F.normalize(adapter(torch.from_numpy(vectors)), dim=1).numpy()
+            placed: Float32Array = F.normalize(adapter(read), dim=1).numpy()
         return placed
 
-
-def _texts(graph: Graph, semantic: SemanticEmbeddings) -> Tensor:
-    """Semantic vectors of all nodes, a user's the mean of those of their train items that have one, (n_nodes, d_s)."""
-    items = torch.from_numpy(semantic.items).to(graph.values.device)
-    known = items.any(dim=1, keepdim=True).to(items.dtype)
-    both = torch.nn.functional.pad(torch.cat([items, known], dim=1), (0, 0, graph.n_users, 0))
-    sums = graph.pattern.multiply(torch.ones_like(graph.values), both)[: graph.n_users]
-    return torch.cat([sums[:, :-1] / sums[:, -1:].clamp_min(1), items])
+    @classmethod
+    def read_new(cls, weights: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """What is mapped of items that the model never saw: (n, d_s) to (n, d_in)."""
+        return vectors
 
 
 BACKBONE = AlphaRec

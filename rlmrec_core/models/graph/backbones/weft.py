@@ -1,28 +1,49 @@
 """Weft: texts woven into an id table. This project's own recommender."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from rlmrec_core.config.search import SearchRange
 from rlmrec_core.models.graph.backbones.alpharec import AlphaRec, AlphaRecSettings
+from rlmrec_core.models.graph.backbones.base import Batch, Step
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.vectors import SemanticEmbeddings
+
+_SMALLEST = 1e-6
+"""Variance, as a share of the largest, under which a direction of the texts is rounding error."""
 
 
 class WeftSettings(AlphaRecSettings):
     """Hyper-parameters of Weft."""
 
+    n_components: Annotated[int, SearchRange(32, 256, log=True)] = Field(
+        128, ge=1, description="Principal components that are read of the items' texts"
+    )
+
 
 class Weft(AlphaRec):
-    r"""AlphaRec with ids as a residual: E_0 = f(S) + T with a free table T.
+    r"""AlphaRec with ids, whitened texts and a graph without the answer.
 
-    What people do and no text tells is T's to learn. A node without train interactions has no residual: it stands where
+    1. Of the items' semantic vectors the first `n_components` principal components are read, each at variance one.
+    2. An item enters with its mapped text and a free vector of its own, E_0 = f(s) + t; a user with t alone, since the
+       first layer brings the texts of their items.
+    3. E = sum over l = 0..L of A_hat^l E_0 (LightGCN), ranked by cosine.
+    4. In training, the pairs of a batch are taken out of A_hat: a user's vector may not hold the item asked for.
+    5. The loss is AlphaRec's softmax over the positive item and `n_negatives` drawn ones.
+
+    What people do and no text tells is for t to learn. A node without train interactions has none: an item stands where
     its text puts it.
     """
 
     Settings = WeftSettings
     has_table: ClassVar[bool] = True
+    centre: Tensor
+    components: Tensor
 
     def __init__(
         self,
@@ -37,8 +58,43 @@ class Weft(AlphaRec):
         with torch.no_grad():
             self.table[degrees == 0] = 0
 
+    def read(self, semantic: SemanticEmbeddings, settings: AlphaRecSettings) -> Tensor:
+        assert isinstance(settings, WeftSettings)
+        items = torch.from_numpy(semantic.items)
+        centre, components = _whitening(items, settings.n_components)
+        # Among the weights: an item that is new later is read as these were.
+        self.register_buffer("centre", centre)
+        self.register_buffer("components", components)
+        return _project(items, centre, components)
+
     def initial(self) -> Tensor:
-        return super().initial() + self.table
+        return self.table + F.pad(super().initial(), (0, 0, self.graph.n_users, 0))
+
+    def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
+        nodes = self.graph.without(batch.users, batch.positives).sum_of_powers(table, self.n_layers)
+        return Step(nodes, {"softmax": self.softmax_loss(nodes, batch, generator)})
+
+    @classmethod
+    def read_new(cls, weights: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        return _project(vectors, weights["centre"], weights["components"])
+
+
+def _project(vectors: Tensor, centre: Tensor, components: Tensor) -> Tensor:
+    """(n, d_s) to (n, k); a row of zeros, which stands for a missing text, stays one: the text of the mean item."""
+    return ((vectors - centre) @ components).where(vectors.any(dim=1, keepdim=True), 0)
+
+
+def _whitening(items: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
+    """The mean, (d_s,), and the components, (d_s, k), by which known rows have variance 1 / k in each of k directions.
+
+    items: (n, d_s); rows of zeros are left out.
+    """
+    known = items[items.any(dim=1)].double()
+    centre = known.mean(dim=0)
+    variances, directions = torch.linalg.eigh((known - centre).T @ (known - centre) / len(known))
+    kept = min(n_components, int((variances > _SMALLEST * variances[-1]).sum()))
+    scales = (variances[-kept:] * kept).rsqrt()
+    return centre.float(), (directions[:, -kept:] * scales).float().contiguous()
 
 
 BACKBONE = Weft

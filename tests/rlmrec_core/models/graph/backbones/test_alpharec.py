@@ -39,15 +39,44 @@ def adjacency(split):
     return scale[:, None] * edges * scale
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_users_enter_as_the_mean_of_their_items_texts(name):
-    model, (split, semantic) = build(name), world()
+def test_alpharecs_users_enter_as_the_mean_of_their_items_texts():
+    model, (split, semantic) = build("alpharec"), world()
     of_user = [semantic.items[split.train.item[split.train.user == user]] for user in range(5)]
     means = [rows[rows.any(axis=1)].mean(axis=0) if rows.any() else np.zeros(8) for rows in of_user]
     wanted = torch.from_numpy(np.concatenate([np.stack(means), semantic.items]).astype(np.float32))
     torch.testing.assert_close(model.texts, wanted)
-    mapped = model.mapping(wanted)
-    torch.testing.assert_close(model.initial(), mapped if name == "alpharec" else mapped + model.table)
+    torch.testing.assert_close(model.initial(), model.mapping(wanted))
+
+
+@pytest.mark.parametrize(("n_components", "kept"), [(2, 2), (100, 4)])
+def test_wefts_texts_are_whitened_and_added_to_the_ids_of_items(n_components, kept):
+    model, (_, semantic) = build("weft", n_components=n_components), world()
+    known = [0, 1, 3, 4, 5]
+    texts = model.texts[known].double()
+    assert texts.shape == (5, kept), "five texts differ in four directions"
+    torch.testing.assert_close(texts.mean(0), torch.zeros(kept, dtype=torch.float64), atol=1e-6, rtol=0)
+    spread = texts.T @ texts / 5
+    torch.testing.assert_close(spread, torch.eye(kept, dtype=torch.float64) / kept, atol=1e-5, rtol=0)
+    centred = torch.from_numpy(semantic.items[known] - semantic.items[known].mean(0)).double()
+    principal = torch.linalg.svd(centred).Vh[:kept]
+    in_their_space = principal.T @ (principal @ model.components.double())
+    torch.testing.assert_close(in_their_space, model.components.double(), atol=1e-5, rtol=1e-5)
+    assert not model.texts[2].any(), "a missing text is the mean one"
+    table = model.table.clone()
+    table[5:] += model.mapping(model.texts)
+    torch.testing.assert_close(model.initial(), table)
+
+
+def test_wefts_step_does_not_see_the_pairs_that_it_asks_for():
+    model, (split, _) = build("weft", n_layers=2), world()
+    batch = Batch(torch.tensor([0, 3, 3]), torch.tensor([0, 2, 2]), None)
+    table, whole = torch.randn(11, 4), adjacency(split)
+    rest = whole.clone()
+    for user, item in ((0, 0), (3, 2)):
+        rest[user, 5 + item] = rest[5 + item, user] = 0
+    assert (rest != whole).sum() == 4
+    nodes = model.step(table, batch, torch.Generator()).nodes
+    torch.testing.assert_close(nodes, table + rest @ table + rest @ rest @ table)
 
 
 @pytest.mark.parametrize("name", NAMES)
