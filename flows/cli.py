@@ -251,6 +251,8 @@ def _show_results(store: str, name: str, option: str) -> None:
 
     last_run = datasets.read(ArtifactStore.open(StoreConfig(url=store)), name, "last-run.json")
     console.print(metrics_table(last_run["metrics"]))
+    for finding in last_run["findings"]:
+        console.print(finding, markup=False)
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
     console.print(f"data set:        {name}, {last_run['verdict']}{_warnings(last_run)}", markup=False)
     console.print(f"all artifacts:   {store}   (rlmrec artifacts list{option})", markup=False)

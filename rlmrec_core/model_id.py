@@ -1,6 +1,6 @@
 """Which model something is about, and how people tell models apart."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 
@@ -37,15 +37,19 @@ def labels(settings: Mapping[ModelId, Settings]) -> dict[ModelId, str]:
     return found
 
 
-def base_of(model: ModelId, settings: Mapping[ModelId, Settings]) -> str | None:
-    """The settings of the Base that a model is compared with: of its backbone, the one with most values in common.
+def base_of(model: ModelId, settings: Mapping[ModelId, Settings], readers: Collection[ModelId] = ()) -> ModelId | None:
+    """The Base that a model is compared with: of its backbone, the one with most values in common.
 
     Presets give Base and its variants other values here and there, so that none need be equal throughout. The first of
-    several wins a tie. None if there is no Base.
+    several wins a tie. A Base that reads text in itself (`readers`) is compared with one that reads none, of LightGCN if
+    there is one. None if there is no Base.
     """
     own = settings.get(model, {})
-    bases = [other for other in settings if other.backbone == model.backbone and other.variant == "base"]
+    every = [other for other in settings if other.variant == "base"]
+    plain = [other for other in every if other not in readers] if model in readers and model.variant == "base" else []
+    bases = [other for other in plain if other.backbone == "lightgcn"] or plain
+    bases = bases or [other for other in every if other.backbone == model.backbone]
     if not bases:
         return None
     shared = {base: sum(own.get(name) == value for name, value in settings[base].items()) for base in bases}
-    return max(bases, key=lambda base: shared[base]).settings
+    return max(bases, key=lambda base: shared[base])

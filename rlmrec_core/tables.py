@@ -177,14 +177,22 @@ SIGNIFICANCE = pa.schema(
         pa.field("settings", pa.string(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
         pa.field("base", pa.string()),
+        pa.field("base_label", pa.string()),
         pa.field("metric", pa.string(), nullable=False),
         pa.field("k", pa.int32(), nullable=False),
         pa.field("n_seeds", pa.int32(), nullable=False),
         pa.field("mean", pa.float64(), nullable=False),
         pa.field("std", pa.float64()),
         pa.field("gain", pa.float64()),
+        # The gain's 95 % interval: over the seeds, or over users where there is one seed.
+        pa.field("gain_low", pa.float64()),
+        pa.field("gain_high", pa.float64()),
+        pa.field("n_users", pa.int32()),
         pa.field("p", pa.float64()),
         pa.field("p_holm", pa.float64()),
+        # Of the paired bootstrap over users, where there is one seed.
+        pa.field("p_bootstrap", pa.float64()),
+        pa.field("p_bootstrap_holm", pa.float64()),
         # Of Wilcoxon's signed-rank test over users.
         pa.field("p_wilcoxon", pa.float64()),
         pa.field("p_wilcoxon_holm", pa.float64()),

@@ -19,7 +19,7 @@ from tasks.metrics import by_group, comparison, mean_over_seeds, shown_part
 from tasks.models import check_made_of, embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 9
+VERSION = 10
 
 
 @task(name="evaluate", **UNCACHED)
@@ -51,15 +51,20 @@ def evaluate(
         out.table("metrics", measured.metrics)
         out.table("user_metrics", _with_ids(artifacts, prepare, measured.by_user))
         out.table("group_metrics", measured.groups)
-        bases = {(name.backbone, name.variant, name.settings): base_of(name, settings) for name in settings}
-        out.table("significance", ranking.significance(measured.metrics, bases=bases, by_user=measured.by_user))
+        readers = {name for name, (_, run) in named.items() if run.reads_semantics}
+        bases = {(name.backbone, name.variant, name.settings): base_of(name, settings, readers) for name in settings}
+        part = shown_part(measured.metrics.to_pylist())
+        out.table("significance", ranking.significance(measured.metrics, part, bases=bases, by_user=measured.by_user))
 
     result = stage.run(artifacts, write, force=force)
     metrics = mean_over_seeds(artifacts.table(result.ref, "metrics"))
     part = shown_part(metrics)
     report.show_table("metrics", comparison(metrics, part), f"Accuracy on the {part} part, one row for each model")
-    tested = [_tested(row) for row in artifacts.table(result.ref, "significance").to_pylist()]
-    report.show_table("significance", tested, "Test metrics over seeds, and tests against Base")
+    significance = artifacts.table(result.ref, "significance")
+    tested = [_tested(row) for row in significance.to_pylist()]
+    report.show_table("significance", tested, f"Metrics on the {part} part over seeds, and tests against Base")
+    for finding in ranking.findings(significance):
+        report.log().info(finding)
     groups = artifacts.table(result.ref, "group_metrics")
     report.show_table("groups", by_group(groups, part), f"Metrics of groups on the {part} part, mean over seeds")
     if rows := artifacts.table(result.ref, "cold_start").to_pylist():
@@ -68,7 +73,7 @@ def evaluate(
     return as_state(result)
 
 
-_TESTED = ("mean", "std", "gain", "p_holm", "p_wilcoxon_holm")
+_TESTED = ("mean", "std", "gain", "p_holm", "p_bootstrap_holm", "p_wilcoxon_holm")
 
 
 def _tested(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +89,7 @@ def _tested(row: Mapping[str, Any]) -> dict[str, Any]:
         "deviation": "one seed" if digits["std"] is None else digits["std"],
         "gain over Base": "" if digits["gain"] is None or is_base else f"{row['gain']:+.1%}",
         "p over seeds (t, Holm)": untested if digits["p_holm"] is None else digits["p_holm"],
+        "p over users (bootstrap, Holm)": "" if digits["p_bootstrap_holm"] is None else digits["p_bootstrap_holm"],
         "p over users (Wilcoxon, Holm)": "" if digits["p_wilcoxon_holm"] is None else digits["p_wilcoxon_holm"],
     }
 

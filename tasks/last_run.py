@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rlmrec_core import ranking
 from rlmrec_core.config import PipelineConfig
 from rlmrec_core.config.faults import settings_error
 from storage import ArtifactStore, StoreError
@@ -50,6 +51,7 @@ def _account(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates) -> 
             for result in results
         ],
         "metrics": mean_over_seeds(artifacts.table(metrics, "metrics")) if metrics else [],
+        "findings": ranking.findings(artifacts.table(metrics, "significance")) if metrics else [],
         "recommendations": artifacts.address(lists, "recommendations.parquet") if lists else None,
         "config": config.model_dump(mode="json"),
     }

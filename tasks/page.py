@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
+from rlmrec_core.ranking import findings
 from rlmrec_core.reports import page
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
@@ -92,7 +93,10 @@ class _Material:
             "title": title,
             "about": f"Lists {results.lists.key[:12]} of {len(results.user_ids):,} users from "
             f"{len(results.item_ids):,} items; {len(users):,} users and {len(items):,} items are shown here.",
-            "verdict": _verdict(self.artifacts.table(self.evaluate, "metrics"), results),
+            "verdict": [
+                *_verdict(self.artifacts.table(self.evaluate, "metrics"), results),
+                *(_capital(found) for found in findings(self.artifacts.table(self.evaluate, "significance"))),
+            ],
             "measured": f"On the {shown_part(metrics)} part, mean over seeds; higher is better.",
             "metrics": _columns(comparison(metrics, shown_part(metrics))),
             "curve": self._curve(),
@@ -219,6 +223,10 @@ def _verdict(metrics: pa.Table, results: Results) -> list[str]:
     if results.config.fit_on == "all":
         lines.append("It was measured on train, and has learnt from all interactions for these lists.")
     return lines
+
+
+def _capital(sentence: str) -> str:
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _spread(total: int, n: int) -> list[int]:

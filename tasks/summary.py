@@ -6,6 +6,7 @@ from typing import Any
 from rlmrec_core.config import PipelineConfig
 from rlmrec_core.gates.verdicts import Verdict
 from rlmrec_core.gates.verdicts import in_words as value_in_words
+from rlmrec_core.ranking import findings
 from storage import ArtifactStore, StoreConfig
 from tasks import datasets, last_run, report
 from tasks.gates import Gates, written_by
@@ -66,6 +67,7 @@ def _opening(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, mes
     warnings = [verdict.reason for verdict in gates.verdicts if verdict.outcome == "warned"]
     facts = {
         "verdict": message or f"none of {len(gates.verdicts)} figures stopped the run",
+        "found": "; ".join(_findings(artifacts, done)),
         "warnings": "; ".join(filter(None, warnings)),
         "read with": " ".join(filter(None, [config.ingest.reader, config.ingest.path])),
         "profiles written by": _authors(artifacts, done),
@@ -108,6 +110,10 @@ def _ranker(artifacts: ArtifactStore, done: Done, gates: Gates) -> str:
     recall = [verdict.figure for verdict in gates.verdicts if verdict.figure.check == "recall"]
     said = [f"{one.what} {one.value:.4f}, with 95 % in {one.low:.4f} to {one.high:.4f}" for one in recall]
     return ": ".join([f"{model.label}, seed {model.seed}", *said])
+
+
+def _findings(artifacts: ArtifactStore, done: Done) -> list[str]:
+    return findings(artifacts.table(done["evaluate"][0].ref, "significance")) if "evaluate" in done else []
 
 
 def _incomplete(done: Done) -> str:

@@ -80,6 +80,10 @@ def test_a_variant_is_compared_with_the_base_most_like_it():
     near, far = ModelId("sgl", "base", 1, "near"), ModelId("sgl", "base", 1, "far")
     con, alone = ModelId("sgl", "con", 1, "c"), ModelId("gccf", "con", 1, "d")
     settings = {far: {"n": 2, "lr": 1}, near: {"n": 3, "lr": 1}, con: {"n": 3, "lr": 1, "tau": 1}, alone: {"n": 3}}
-    assert base_of(con, settings) == "near"
-    assert base_of(far, settings) == "far"
+    assert base_of(con, settings).settings == "near"
+    assert base_of(far, settings).settings == "far"
     assert base_of(alone, settings) is None
+    weft, light = (ModelId(name, "base", 1, name) for name in ("weft", "lightgcn"))
+    every = settings | {weft: {"n": 2, "lr": 1}, light: {"n": 3}}
+    assert (base_of(weft, every, {weft}), base_of(weft, every)) == (light, weft)
+    assert base_of(weft, {weft: {}}, {weft}) == weft

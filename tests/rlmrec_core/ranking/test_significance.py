@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from rlmrec_core.ranking.significance import holm, significance
+from rlmrec_core.model_id import ModelId
+from rlmrec_core.ranking.significance import bootstrap, holm, significance
 from rlmrec_core.tables import METRICS, SIGNIFICANCE, user_metrics_schema
 
 
@@ -30,7 +31,9 @@ def test_by_hand():
     assert second["p_holm"] == second["p"]
     assert second["mean"] == pytest.approx(0.14)
     assert second["gain"] == pytest.approx(0.14 / 0.12 - 1)
-    assert second["n_seeds"] == 5
+    # .02 -+ 2.776 times .01 / sqrt 5, over Base's .12.
+    assert (second["gain_low"], second["gain_high"]) == pytest.approx((0.0632, 0.2701), abs=1e-4)
+    assert (second["n_seeds"], second["base_label"], second["p_bootstrap"]) == (5, "sgl base", None)
     assert first["std"] == pytest.approx((0.001 / 4) ** 0.5)
     assert first["p"] is first["p_holm"] is None
     assert first["gain"] == 0
@@ -84,7 +87,8 @@ def test_other_parts_and_measures_are_left_out():
 
 def test_each_variant_is_compared_with_the_base_it_is_told():
     runs = {("sgl", "base", "b1"): [0.1, 0.1], ("sgl", "base", "b2"): [0.2, 0.3], ("sgl", "con", "c"): [0.4, 0.5]}
-    bases = {("sgl", "con", "c"): "b2", ("sgl", "base", "b1"): "b1", ("sgl", "base", "b2"): "b2"}
+    first, second = (ModelId("sgl", "base", 1, digest) for digest in ("b1", "b2"))
+    bases = {("sgl", "con", "c"): second, ("sgl", "base", "b1"): first, ("sgl", "base", "b2"): second}
     *own, con = significance(metrics(runs), bases=bases).to_pylist()
     assert [(row["base"], row["gain"]) for row in own] == [("b1", 0), ("b2", 0)]
     assert (con["base"], con["gain"]) == ("b2", pytest.approx(0.9 / 0.5 - 1))
@@ -126,3 +130,38 @@ def test_users_who_do_not_differ_are_no_test():
     runs, same = {("sgl", "base"): [0.2], ("sgl", "con"): [0.2]}, {("base", 1): [0.1, 0.3], ("con", 1): [0.1, 0.3]}
     assert significance(metrics(runs), by_user=by_user(same)).to_pylist()[1]["p_wilcoxon"] is None
     assert significance(metrics(runs)).to_pylist()[1]["p_wilcoxon"] is None
+
+
+def test_a_model_may_be_compared_with_the_base_of_another_backbone():
+    runs = {("sgl", "base", "b"): [0.1, 0.2], ("weft", "base", "w"): [0.2, 0.3]}
+    bases = {("weft", "base", "w"): ModelId("sgl", "base", 1, "b")}
+    base, weft = significance(metrics(runs), bases=bases).to_pylist()
+    assert (base["gain"], weft["gain"], weft["base_label"]) == (0, pytest.approx(0.5 / 0.3 - 1), "sgl base")
+
+
+def test_one_seed_is_tested_over_users():
+    rng = np.random.default_rng(1)
+    base = rng.random(300)
+    con = base + rng.normal(0.012, 0.1, 300)
+    values = {("base", 1): base, ("con", 1): con}
+    runs = {("sgl", "base"): [base.mean()], ("sgl", "con"): [con.mean()]}
+    own, row = significance(metrics(runs), by_user=by_user(values)).to_pylist()
+    # As the t-test has it on so many users.
+    assert row["p_bootstrap"] == pytest.approx(stats.ttest_rel(con, base).pvalue, rel=0.2)
+    assert row["gain_low"] < row["gain"] < row["gain_high"] and (row["n_users"], row["p"]) == (300, None)
+    assert own["p_bootstrap"] is own["gain_low"] is own["n_users"] is None
+    # Two seeds are tested as such, and say how many users there were.
+    two = {group: [value, value + 0.01 * (group[1] == "con")] for group, (value,) in runs.items()}
+    more = significance(metrics(two), by_user=by_user(values | {("base", 2): base, ("con", 2): con})).to_pylist()[1]
+    assert (more["p_bootstrap"], more["n_users"]) == (None, 300) and more["p"] is not None
+
+
+@pytest.mark.parametrize("n_users", [400, 12_345])
+def test_the_bootstrap_finds_the_spread_of_the_mean(n_users):
+    rng = np.random.default_rng(5)
+    base = rng.random(n_users)
+    p, low, high = bootstrap(base + rng.normal(0.0, 0.3, n_users), base)
+    assert p > 0.01
+    assert high - low == pytest.approx(2 * 1.96 * 0.3 / np.sqrt(n_users) / base.mean(), rel=0.1)
+    assert bootstrap(base + 1, base).p == pytest.approx(2 / 10_001)
+    assert bootstrap(base, base) == (None, None, None)
