@@ -55,6 +55,7 @@ def test_what_it_shows_is_what_the_run_made(tmp_path):
     assert [items[row[0]] for row in first["similar"]] == [row.item_id for row in results.similar(first["id"], 6)]
     assert first["popularity"] == max(item["popularity"] for item in shown["items"])
     assert results.model.label in shown["verdict"][0]
+    assert "con and base" in shown["verdict"][-1] or "con is" in shown["verdict"][-1]
     assert {"lightgcn base", "lightgcn con", "popularity"} <= {row[0] for row in shown["metrics"]["rows"]}
     assert sum(row[2] for row in shown["costs"]) == len(results.user_ids) + len(results.item_ids)
     assert shown["curve"]
