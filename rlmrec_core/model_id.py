@@ -41,8 +41,8 @@ def base_of(model: ModelId, settings: Mapping[ModelId, Settings], readers: Colle
     """The Base that a model is compared with: of its backbone, the one with most values in common.
 
     Presets give Base and its variants other values here and there, so that none need be equal throughout. The first of
-    several wins a tie. A Base that reads text in itself (`readers`) is compared with one that reads none, of LightGCN if
-    there is one. None if there is no Base.
+    several wins a tie. A Base that reads text in itself (`readers`) is compared with one that reads none, of LightGCN
+    if there is one. None if there is no Base.
     """
     own = settings.get(model, {})
     every = [other for other in settings if other.variant == "base"]

@@ -33,9 +33,9 @@ def significance(
     Recall and NDCG of `part`; pairs are runs of one backbone with the same seed. A paired t-test over seeds asks
     whether another training would show the same; Wilcoxon's signed-rank test over users, of their means over the shared
     seeds, whether other users would (Smucker et al., CIKM 2007), and where one seed is shared a paired bootstrap over
-    users tells how large the gain may be (Efron & Tibshirani, 1993, chapter 13). The fields with `_holm` correct for all the variants
-    compared at one metric and k (Holm, 1979). Fields that need two seeds, a Base, or users who differ, are null without
-    them.
+    users tells how large the gain may be (Efron & Tibshirani, 1993, chapter 13). The fields with `_holm` correct for
+    all the variants compared at one metric and k (Holm, 1979). Fields that need two seeds, a Base, or users who differ,
+    are null without them.
 
     Args:
         metrics: METRICS.
