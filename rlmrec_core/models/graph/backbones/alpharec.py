@@ -26,7 +26,9 @@ class AlphaRecSettings(SemanticSettings):
     tau: Annotated[float, SearchRange(0.05, 1.0, log=True)] = Field(
         0.15, ge=MIN_TAU, description="Temperature of the loss"
     )
-    n_negatives: int = Field(256, ge=1, description="Items drawn for a step, above which its pairs are to rank")
+    n_negatives: int = Field(
+        2048, ge=1, description="Items drawn for a step, above which its pairs are to rank; all where there are no more"
+    )
 
 
 class AlphaRec(LayerSum):
@@ -34,8 +36,9 @@ class AlphaRec(LayerSum):
 
     There is no id table: E_0 = f(S), where S holds the items' semantic vectors and, for a user, the mean of those of
     their train items, and f is an MLP. E = sum over l = 0..L of A_hat^l E_0, ranked by cosine. The loss is a softmax
-    over the positive item and `n_negatives` uniform ones, which the pairs of a step share, where the paper draws them
-    for each pair. An item without a text enters as f(0), which is learnt, and one without interactions stays at f(s).
+    over the positive item and `n_negatives` uniform ones, which the pairs of a step share. The paper draws 256 for each
+    pair: as few shared ones would leave most items out of most steps. An item without a text enters as f(0), which is
+    learnt, and one without interactions stays at f(s).
     """
 
     Settings = AlphaRecSettings
@@ -83,13 +86,14 @@ class AlphaRec(LayerSum):
     def softmax_loss(self, nodes: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
         """The batch's positives against drawn items that train has, on a view of the nodes, (n_nodes, D)."""
         users, items = self.sides(nodes)
-        drawn = torch.randint(
-            len(self.known_items), (self.n_negatives,), generator=generator, device=self.known_items.device
-        )
+        negatives = self.known_items
+        if self.n_negatives < len(negatives):
+            drawn = torch.randint(len(negatives), (self.n_negatives,), generator=generator, device=negatives.device)
+            negatives = negatives[drawn]
         return sampled_softmax(
             users.index_select(0, batch.users),
             items.index_select(0, batch.positives),
-            items.index_select(0, self.known_items[drawn]),
+            items.index_select(0, negatives),
             tau=self.tau,
         )
 

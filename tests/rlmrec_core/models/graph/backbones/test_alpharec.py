@@ -87,15 +87,18 @@ def test_encode_is_the_sum_of_layers_at_length_one(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_ranks_each_positive_above_the_drawn_items(name):
-    model = build(name, n_negatives=7, tau=0.3)
+@pytest.mark.parametrize("n_negatives", [4, 5, 100])
+def test_a_step_ranks_each_positive_above_the_drawn_items_or_all(name, n_negatives):
+    model = build(name, n_negatives=n_negatives, tau=0.3)
     batch = Batch(torch.tensor([0, 3, 3]), torch.tensor([0, 2, 3]), None)
     nodes, losses = model.step(model.initial(), batch, torch.Generator().manual_seed(5))
-    drawn = torch.tensor([0, 1, 2, 3, 4])[torch.randint(5, (7,), generator=torch.Generator().manual_seed(5))]
+    negatives = torch.arange(5)
+    if n_negatives < 5:
+        negatives = negatives[torch.randint(5, (n_negatives,), generator=torch.Generator().manual_seed(5))]
     unit = F.normalize(nodes, dim=1)
     wanted = []
     for user, item in zip(batch.users, batch.positives, strict=True):
-        scores = unit[5 + torch.cat([item[None], drawn])] @ unit[user] / 0.3
+        scores = unit[5 + torch.cat([item[None], negatives])] @ unit[user] / 0.3
         wanted.append(F.cross_entropy(scores[None], torch.tensor([0])))
     torch.testing.assert_close(losses["softmax"], torch.stack(wanted).mean())
 
