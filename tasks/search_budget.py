@@ -20,7 +20,10 @@ def estimate(start: Training, config: SearchConfig) -> str:
     known = start.artifacts.find(start.stage.name, start.stage.key)
     if known:
         seconds = start.artifacts.manifest(known).run.seconds
-        told = f"about {minutes(config.trials * seconds)} of training: the settings at the start took {seconds:.0f} s"
+        told = (
+            f"about {minutes(config.trials * seconds)} of training, less what was tried before: the settings at the "
+            f"start took {seconds:.0f} s"
+        )
     else:
         epoch, most = _speed(start)
         told = (

@@ -24,11 +24,11 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class _Stopped(Exception):
-    """Ends the training of a trial."""
+    """Ends the training of a trial; seconds: what it took so far."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, seconds: float) -> None:
         super().__init__(outcome.state)
-        self.outcome = outcome
+        self.outcome, self.seconds = outcome, seconds
 
 
 @task(
@@ -55,8 +55,8 @@ def trial(
     try:
         return as_state(training.stage.run(artifacts, lambda out: _write(out, training, thresholds), force=False))
     except _Stopped as ended:
-        outcome = ended.outcome
-    result = stopped.run(artifacts, lambda out: _write_stopped(out, outcome), force=False)
+        reason = ended
+    result = stopped.run(artifacts, lambda out: _write_stopped(out, reason), force=False)
     shutil.rmtree(artifacts.work_dir_path(training.stage.name, training.stage.key), ignore_errors=True)
     return as_state(result)
 
@@ -81,18 +81,21 @@ def _stopped_stage(training: Training, thresholds: Thresholds) -> Stage:
 def _write(out: ArtifactWriter, training: Training, thresholds: Thresholds) -> None:
     """Train to the end; raises _Stopped where the thresholds or a diverged loss end it before."""
     narrator = Narrator(training.settings, _SECONDS_BETWEEN_LINES)
+    seconds = 0.0
 
     def watch(record: EpochRecord) -> None:
+        nonlocal seconds
+        seconds = record.seconds
         narrator(record)
         # All validations, not the last alone: a training that is resumed may have fallen short before it was killed.
         outcome = Outcome.of(_by_epoch(record), thresholds)
         if outcome.state == "pruned":
-            raise _Stopped(outcome)
+            raise _Stopped(outcome, seconds)
 
     try:
         training.write(out, watch)
     except TrainingDiverged as error:
-        raise _Stopped(Outcome("diverged")) from error
+        raise _Stopped(Outcome("diverged"), seconds) from error
     narrator.finish()
 
 
@@ -100,7 +103,8 @@ def _by_epoch(record: EpochRecord) -> Validations:
     return {int(epoch): metrics[STOPPING_METRIC] for epoch, metrics in record.validations.items() if metrics}
 
 
-def _write_stopped(out: ArtifactWriter, outcome: Outcome) -> None:
+def _write_stopped(out: ArtifactWriter, stopped: _Stopped) -> None:
+    out.earlier_seconds, outcome = stopped.seconds, stopped.outcome
     columns = {"epoch": pa.array(outcome.validations.keys(), pa.int32())}
     if outcome.state == "pruned":
         columns[STOPPING_METRIC] = pa.array(outcome.validations.values(), pa.float64())

@@ -37,6 +37,8 @@ class EpochRecord:
     seconds_left: float | None = None
     validations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """All so far by epoch, those of a resumed run's earlier epochs included: recall@20 and ndcg@20."""
+    seconds: float = 0.0
+    """Spent so far by the wall clock, in the attempts that a resumed run goes on from, too."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 import os
 import signal
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rlmrec_core.config import load_config
 from rlmrec_core.data import DataError
+from rlmrec_core.models.graph import trainer
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import train as training
 from tasks.models import load_split
@@ -171,6 +174,17 @@ def test_a_trial_that_diverges_is_remembered(tmp_path, monkeypatch):
     assert {row["state"] for row in rows} == {"finished", "diverged"}
     monkeypatch.setattr(training, "fit", None)
     assert trials(store, search_by_hand(wild, store)) == rows
+
+
+def test_what_a_stopped_trial_took_counts(tmp_path, monkeypatch):
+    """By a clock that moves on by an hour at every look: epochs take hours, and what else there is next to nothing."""
+    clock = count(0.0, 3600.0)
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    store = StoreConfig(url=str(tmp_path / "artifacts"))
+    search_by_hand(settings(), store)
+    artifacts = ArtifactStore.open(store)
+    stopped = artifacts.refs("trial")
+    assert stopped and all(artifacts.manifest(ref).run.seconds >= 3600 for ref in stopped)
 
 
 def test_minutes_end_a_search_between_two_batches(tmp_path):

@@ -126,6 +126,7 @@ class Trainer:
                 phase=epoch.phase,
                 seconds_left=self._seconds_left(),
                 validations=self.progress.validations,
+                seconds=self.progress.seconds,
             )
 
     def _is_validated(self, epoch: Epoch) -> bool:

@@ -79,8 +79,8 @@ class Trainer:
             due = epoch % self.settings.validate_every == 0 or epoch == limit - 1
             validation = self.validate(epoch) if due else None
             best = self.progress.best_epoch, self.progress.best_value
-            seen = self.progress.validations
-            yield EpochRecord(epoch, limit, losses, validation or None, *best, validations=seen)
+            seen, spent = self.progress.validations, self.earlier_seconds + time.monotonic() - self.started
+            yield EpochRecord(epoch, limit, losses, validation or None, *best, validations=seen, seconds=spent)
 
     def result(self) -> FitResult:
         """The model at its best epoch."""
