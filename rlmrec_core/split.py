@@ -61,6 +61,28 @@ class Split:
         nothing = Edges(user[:0], item[:0])
         return Split(self.n_users, self.n_items, Edges(user[order], item[order]), nothing, nothing)
 
+    def with_noise(self, share: float, seed: int) -> "Split":
+        """The same with false pairs among those of train, `share` of their number (RLMRec, section 4.4 and figure 5).
+
+        They are drawn uniformly, each once, from the pairs that no part has. Raises ValueError if these are too few.
+        """
+        n = round(share * len(self.train.user))
+        known = np.sort(pair_keys(*self.all_in_train().train, self.n_items))
+        n_free = self.n_users * self.n_items - len(known)
+        if n > n_free:
+            raise ValueError(
+                f"{n:,} false pairs are wanted, and only {n_free:,} pairs are not known: lower train.noise"
+            )
+        rng, false = np.random.default_rng(seed), np.zeros(0, np.int64)
+        while len(false) < n:
+            drawn = rng.integers(self.n_users * self.n_items, size=max(1024, 2 * n))
+            unknown = drawn[known[np.searchsorted(known, drawn).clip(max=len(known) - 1)] != drawn]
+            both = np.concatenate([false, unknown])
+            false = both[np.sort(np.unique(both, return_index=True)[1])]  # in the order in which they were drawn
+        keys = np.sort(np.concatenate([pair_keys(*self.train, self.n_items), false[:n]]))
+        user, item = (column.astype(np.int32) for column in np.divmod(keys, self.n_items))
+        return Split(self.n_users, self.n_items, Edges(user, item), self.validation, self.test)
+
     def train_popularity(self) -> Int64Array:
         """Train interactions of each item: (n_items,)."""
         return np.bincount(self.train.item, minlength=self.n_items).astype(np.int64)

@@ -11,6 +11,7 @@ from rlmrec_core.config import EvaluateConfig
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.model_id import ModelId, base_of, labels
+from rlmrec_core.models import learnt_from
 from rlmrec_core.profiling import SplitLeakage
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
@@ -46,7 +47,13 @@ def evaluate(
         out.table("cold_start", cold)
         settings = {name: run.flat() for name, (_, run) in named.items()}
         measured = ranking.measure(
-            split, vectors, config, semantic=semantic, labels=labels(settings), prepare=prepare.key
+            split,
+            vectors,
+            config,
+            semantic=semantic,
+            labels=labels(settings),
+            prepare=prepare.key,
+            learnt_from={name: learnt_from(split, run) for name, (_, run) in named.items() if run.noise},
         )
         out.table("metrics", measured.metrics)
         out.table("user_metrics", _with_ids(artifacts, prepare, measured.by_user))

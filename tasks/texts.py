@@ -68,6 +68,11 @@ class Texts:
                 f"the texts of these lists were embedded by the server of {config.model}, which is asked, and paid, by "
                 "runs alone: lists from a text need an encoder of this machine (embed.encoder)"
             )
+        if config.encoder == "imported":
+            raise NoTexts(
+                "the vectors of these lists came with the data, and what made them is not known here: lists from a "
+                "text need an encoder of this machine (embed.encoder)"
+            )
         *coefficients, intercept = vectors_of(table)
         return cls(open_encoder(config, Workplace(artifacts.ledger_path)), TextMap(np.stack(coefficients), intercept))
 

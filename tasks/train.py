@@ -14,12 +14,12 @@ from rlmrec_core.config.registry import family_of
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.data import DataError
-from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, OnEpoch, files, fit
+from rlmrec_core.models import STOPPING_METRIC, EpochRecord, FitResult, Inputs, OnEpoch, files, fit, learnt_from
 from rlmrec_core.profiling import summarizations
 from rlmrec_core.tables import vectors_table
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.models import SETTINGS, WEIGHTS, check_made_of, load_semantic, load_split
+from tasks.models import SETTINGS, WEIGHTS, check_made_of, load_semantic, load_split, started_from, starting_table
 from tasks.prepare import data_size
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
@@ -95,6 +95,8 @@ class Training:
     def stage(self) -> Stage:
         """The model's artifact."""
         keys = {"prepare": self.prepare.key} | ({"embed": self.embed.key} if self.embed else {}) | files(self.settings)
+        if start := started_from(self.artifacts, self.settings):
+            keys["start_from"] = start.key
         labels = self.settings.model_id._asdict()
         return Stage("train", VERSION, ("user_vectors", "item_vectors"), key_fields(self.settings), keys, labels)
 
@@ -104,7 +106,10 @@ class Training:
             check_made_of(self.artifacts, self.embed, self.prepare)
         semantic = load_semantic(self.artifacts, self.embed) if self.embed else None
         split = load_split(self.artifacts, self.prepare)
-        inputs = Inputs(split.all_in_train() if self.settings.fit_on == "all" else split, semantic)
+        start = started_from(self.artifacts, self.settings)
+        blind = self.settings.fit_on == "train"
+        table = starting_table(self.artifacts, start, self.prepare, blind=blind) if start else None
+        inputs = Inputs(learnt_from(split, self.settings), semantic, table)
         if self.embed and family_of(self.settings.backbone).reads_text:
             inputs = replace(inputs, **_texts(self.artifacts, self.embed))
         return inputs

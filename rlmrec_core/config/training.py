@@ -62,6 +62,19 @@ class TrainingLoop(Section):
     validate_every: int = Field(3, ge=1, description="Epochs between two validations")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="False pairs among those it learns from, as a share of the train part: how much a model suffers "
+        "(RLMRec, figure 5). Drawn by the model's seed, never from what is held out",
+    )
+    start_from: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{12,64}$",
+        description="Key of a trained model, or its first twelve digits, whose id embeddings it starts from: those of "
+        "the users and items that both know (RLMRec, table 3)",
+    )
 
 
 class RunSettings(TrainingLoop):

@@ -9,6 +9,7 @@ from rlmrec_core.models.family import (
     TrainingDiverged,
     files,
     fit,
+    learnt_from,
     place_items,
 )
 from rlmrec_core.models.progress import STOPPING_METRIC
@@ -23,5 +24,6 @@ __all__ = [
     "TrainingDiverged",
     "files",
     "fit",
+    "learnt_from",
     "place_items",
 ]

@@ -13,7 +13,7 @@ from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.split import Split
-from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors
 
 
 class TrainingDiverged(RuntimeError):
@@ -66,12 +66,14 @@ OnEpoch = Callable[[EpochRecord], None]
 class Inputs:
     """What a model may learn from, all of it of the train part or blind to who interacted.
 
-    semantic: vectors of the profiles, where the run's settings say that it reads them; texts: train reviews and the
+    semantic: vectors of the profiles, where the run's settings say that it reads them; start: rows of the id table to
+    start from, NaN for nodes that have none; texts: train reviews and the
     items' texts, item_profiles and user_profiles: the summarization of each or None, where the family reads text.
     """
 
     split: Split
     semantic: SemanticEmbeddings | None = None
+    start: Vectors | None = None
     texts: TrainCorpus | None = None
     item_profiles: Sequence[str | None] = ()
     user_profiles: Sequence[str | None] = ()
@@ -113,6 +115,12 @@ class Family(Protocol):
 
         weights: of its `FitResult`; vectors: (n, d_s), the items' semantic vectors. Returns (n, D).
         """
+
+
+def learnt_from(split: Split, settings: RunSettings) -> Split:
+    """What a run learns from, of these data: the train part, with false pairs if it wants some, or every part."""
+    noisy = split.with_noise(settings.noise, settings.seed) if settings.noise else split
+    return noisy.all_in_train() if settings.fit_on == "all" else noisy
 
 
 def files(settings: RunSettings) -> dict[str, str]:

@@ -86,7 +86,8 @@ def space_of(start: RunSettings, config: SearchConfig) -> Space:
 
 def _fields(start: RunSettings) -> Iterator[tuple[str, FieldInfo]]:
     """The settings that decide what a model learns, by dotted name."""
-    ignored = {"backbone", "variant", "seed", "device", "threads", "fit_on", *family_of(start.backbone).ignores}
+    ignored = {"backbone", "variant", "seed", "device", "threads", "fit_on", "noise", "start_from"}
+    ignored.update(family_of(start.backbone).ignores)
     sections: dict[str, BaseModel | None] = {
         "backbone_settings": start.backbone_settings, "alignment": start.alignment,
     }  # fmt: skip

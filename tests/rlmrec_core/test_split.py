@@ -1,6 +1,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlmrec_core.split import Split
 from rlmrec_core.tables import SPLIT, TableError
@@ -42,3 +44,38 @@ def test_row_order_of_the_table_does_not_matter():
 def test_unusable_tables_are_refused(users, items, parts, message):
     with pytest.raises(TableError, match=message):
         Split.from_table(table(users, items, parts), 2, 2)
+
+
+def pairs(edges):
+    return set(zip(edges.user.tolist(), edges.item.tolist(), strict=True))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_noise_is_seeded_and_never_what_is_known(seed, share):
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(48)[:20]
+    parts = ["train", *rng.choice(["train", "validation", "test"], 19)]
+    split = Split.from_table(table(cells // 8, cells % 8, parts), 6, 8)
+    noisy = split.with_noise(share, seed)
+    false = pairs(noisy.train) - pairs(split.train)
+    assert len(noisy.train.user) - len(split.train.user) == len(false) == round(share * len(split.train.user))
+    assert not false & (pairs(split.validation) | pairs(split.test))
+    assert pairs(split.train) <= pairs(noisy.train)
+    keys = noisy.train.user.astype(int) * 8 + noisy.train.item
+    assert (np.diff(keys) > 0).all() and noisy.train.user.dtype == np.int32
+    again = split.with_noise(share, seed)
+    assert pairs(again.train) == pairs(noisy.train) and noisy.test is split.test
+    # Less noise of the same seed is a part of more.
+    assert pairs(split.with_noise(share / 2, seed).train) <= pairs(noisy.train)
+
+
+def test_noise_of_another_seed_differs_and_must_find_room():
+    users, items = np.divmod(np.arange(30), 10)
+    split = Split.from_table(table(users, items, ["train"] * 30), 6, 10)
+    assert pairs(split.with_noise(0.5, 1).train) != pairs(split.with_noise(0.5, 2).train)
+    full = Split.from_table(table(*np.divmod(np.arange(10), 2), ["train"] * 10), 5, 2)
+    with pytest.raises(
+        ValueError, match=r"1 false pairs are wanted, and only 0 pairs are not known: lower train.noise"
+    ):
+        full.with_noise(0.1, 0)

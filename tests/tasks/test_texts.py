@@ -43,7 +43,14 @@ def test_a_text_has_a_word_and_an_end(results, text):
         results.recommend_for_text(text, 3)
 
 
-def test_a_paid_encoder_is_not_asked(results, monkeypatch):
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ("openai", "the server of e, which is asked, and paid, by runs alone"),
+        ("imported", "came with the data, and what made them is not known here"),
+    ],
+)
+def test_an_encoder_that_is_paid_or_unknown_is_not_asked(results, monkeypatch, encoder, message):
     from storage.store import ArtifactStore as Store
 
     true = Store.manifest
@@ -51,11 +58,11 @@ def test_a_paid_encoder_is_not_asked(results, monkeypatch):
     def remote(self, ref):
         manifest = true(self, ref)
         if ref.stage == "embed":
-            manifest.content.config.update(encoder="openai", model="e", unfinished="1 of 2 texts got no vector")
+            manifest.content.config.update(encoder=encoder, model="e", unfinished="1 of 2 texts got no vector")
         return manifest
 
     monkeypatch.setattr(Store, "manifest", remote)
-    with pytest.raises(NoTexts, match="the server of e, which is asked, and paid, by runs alone"):
+    with pytest.raises(NoTexts, match=message):
         Texts.open(results.lists)
 
 

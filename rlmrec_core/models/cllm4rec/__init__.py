@@ -44,6 +44,8 @@ class CLLM4RecFamily:
         """Train in phases: see `rlmrec_core.models.cllm4rec.training`."""
         from rlmrec_core.models.cllm4rec.training import fit  # transformers takes seconds to load
 
+        if inputs.start is not None:
+            raise ValueError("cllm4rec has no id table that start_from could fill: leave it out, or train others")
         if inputs.texts is None:
             raise ValueError("cllm4rec reads profiles and reviews: run it in the pipeline, or hand it a TrainCorpus")
         own = CLLM4RecRun.model_fields.keys() - CLLM4RecSettings.model_fields.keys()

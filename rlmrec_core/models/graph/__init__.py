@@ -43,7 +43,9 @@ class GraphFamily:
         self, inputs: Inputs, settings: RunSettings, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None
     ) -> FitResult:
         """Train with early stopping: see `rlmrec_core.models.graph.trainer`."""
-        return fit(inputs.split, settings, inputs.semantic, checkpoint=checkpoint, on_epoch=on_epoch)
+        return fit(
+            inputs.split, settings, inputs.semantic, start=inputs.start, checkpoint=checkpoint, on_epoch=on_epoch
+        )
 
     def place_items(
         self, settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array

@@ -17,7 +17,7 @@ from rlmrec_core.models.progress import Progress, validation_metrics
 from rlmrec_core.ranking.top_k import Ranker
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
-from rlmrec_core.vectors import SemanticEmbeddings
+from rlmrec_core.vectors import SemanticEmbeddings, Vectors
 
 
 def fit(
@@ -25,16 +25,18 @@ def fit(
     settings: RunSettings,
     semantic: SemanticEmbeddings | None = None,
     *,
+    start: Vectors | None = None,
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> FitResult:
     """Train one model. The same arguments give the same bytes, whether or not the run was resumed on its way.
 
-    checkpoint: file that is written after every validation and resumed from if it belongs to this very run.
+    start: rows of the id table to start from, NaN where a fresh one stays; checkpoint: file that is written after every
+    validation and resumed from if it belongs to this very run.
     Raises TrainingDiverged on a loss that is not finite, and ValueError on settings or vectors that do not fit.
     """
     with cpu_threads(settings.threads):
-        trainer = Trainer(split, settings, semantic if settings.reads_semantics else None, checkpoint)
+        trainer = Trainer(split, settings, semantic if settings.reads_semantics else None, checkpoint, start)
         for record in trainer.epochs():
             if on_epoch:
                 on_epoch(record)
@@ -45,10 +47,17 @@ class Trainer:
     """The state of one run and the steps that move it on."""
 
     def __init__(
-        self, split: Split, settings: RunSettings, semantic: SemanticEmbeddings | None, checkpoint: Path | None
+        self,
+        split: Split,
+        settings: RunSettings,
+        semantic: SemanticEmbeddings | None,
+        checkpoint: Path | None,
+        start: Vectors | None = None,
     ) -> None:
         self.split, self.settings, self.checkpoint = split, settings, checkpoint
         self.model = build_recommender(split, settings, semantic)
+        if start is not None:
+            self.model.backbone.start_table(start)
         # Weight decay of 2 lambda is the gradient of lambda times the sum of squares.
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), settings.learning_rate, weight_decay=2 * settings.weight_decay, fused=True

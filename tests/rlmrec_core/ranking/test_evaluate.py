@@ -107,6 +107,17 @@ def test_every_metric_has_its_rows_and_its_users(checkerboard, colours):
         assert np.mean(own[name].to_numpy()) == pytest.approx(mean)
 
 
+def test_the_false_pairs_that_a_model_learnt_are_left_out_of_its_lists(hand_split):
+    wanted = Vectors(np.ones((3, 1), np.float32), np.array([[1], [9], [8], [7]], np.float32))
+    models = {ModelId("lightgcn", "base", seed): wanted for seed in (1, 2)}
+    noisy = split_of([(0, 0, "train"), (0, 1, "train"), (1, 0, "train"), (2, 2, "train"), (2, 1, "train")], 3, 4)
+    config = EvaluateConfig(ks=(1, 2))
+    table = measure(hand_split, models, config, learnt_from={ModelId("lightgcn", "base", 2): noisy}).metrics
+    # User 2 has item 0 for test, and the scores prefer 1 and 3; user 0 has item 3, after 2.
+    assert value(table, seed=1, part="test", metric="recall", k=2) == 0.5
+    assert value(table, seed=2, part="test", metric="recall", k=2) == 1
+
+
 def test_diversity_without_semantic_vectors_has_no_rows(hand_split):
     found = measure(hand_split, {}, EvaluateConfig(baselines=(), ks=(2,), metrics=("recall", "diversity")))
     assert set(found.metrics["metric"].to_pylist()) == {"recall"}

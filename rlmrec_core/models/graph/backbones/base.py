@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import bpr
-from rlmrec_core.vectors import Float32Array
+from rlmrec_core.vectors import Float32Array, Vectors
 
 
 class Batch(NamedTuple):
@@ -62,6 +63,23 @@ class Backbone(nn.Module, ABC):
         for side in table.split([self.graph.n_users, self.graph.n_items]):
             nn.init.xavier_uniform_(side, generator=generator)
         self.table = nn.Parameter(table)
+
+    @torch.no_grad()
+    def start_table(self, start: Vectors) -> None:
+        """Put the rows of another model's table in the place of fresh ones, but for those that are NaN.
+
+        Raises ValueError if there is no table, or one of another width.
+        """
+        if not self.has_table:
+            raise ValueError(f"{type(self).__name__} has no id table that start_from could fill: leave it out")
+        rows = torch.from_numpy(np.concatenate(start)).to(self.table.device)
+        if rows.shape != self.table.shape:
+            raise ValueError(
+                f"the model to start from has embeddings of {rows.shape[1]} components, this one of "
+                f"{self.table.shape[1]}: set train.embedding_size={rows.shape[1]}"
+            )
+        known = ~rows.isnan().any(dim=1)
+        self.table[known] = rows[known]
 
     def initial(self) -> Tensor:
         """What is propagated, (n_nodes, size): the table, or what a backbone makes of texts."""

@@ -124,6 +124,20 @@ def test_kar_stands_beside_the_table(checkerboard, colours):
     assert run.backbone_settings == settings("base", backbone="gccf").backbone_settings
 
 
+def test_training_starts_from_the_rows_that_are_given(checkerboard, colours):
+    still = settings(max_epochs=1, learning_rate=1e-12)
+    fresh = fit(checkerboard, still).weights["backbone.table"].numpy()
+    start = Vectors(np.full((40, 8), 0.5, np.float32), np.full((60, 8), np.nan, np.float32))
+    start.users[3] = np.nan
+    started = fit(checkerboard, still, start=start).weights["backbone.table"].numpy()
+    np.testing.assert_allclose(started[[0, 39]], 0.5, atol=1e-6)
+    np.testing.assert_allclose(started[[3, *range(40, 100)]], fresh[[3, *range(40, 100)]], atol=1e-6)
+    with pytest.raises(ValueError, match=r"embeddings of 8 components, this one of 4: set train.embedding_size=8"):
+        fit(checkerboard, settings(embedding_size=4), start=start)
+    with pytest.raises(ValueError, match="AlphaRec has no id table"):
+        fit(checkerboard, settings(backbone="alpharec"), colours, start=start)
+
+
 def test_a_checkpoint_of_another_run_is_left_alone(checkerboard, tmp_path, caplog):
     path = tmp_path / "checkpoint.safetensors"
     fit(checkerboard, settings(seed=1), checkpoint=path)
