@@ -21,7 +21,7 @@ from flows.artifacts import app as artifacts_app
 from flows.download import download
 from flows.faults import explain, is_known, record
 from flows.services import absolute, settle
-from flows.terminal import Console, StoreOption
+from flows.terminal import Console, StoreOption, own_command
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 
@@ -255,8 +255,9 @@ def _show_results(store: str, name: str, option: str) -> None:
         console.print(finding, markup=False)
     console.print(f"recommendations: {last_run['recommendations']}", markup=False)
     console.print(f"data set:        {name}, {last_run['verdict']}{_warnings(last_run)}", markup=False)
-    console.print(f"all artifacts:   {store}   (rlmrec artifacts list{option})", markup=False)
-    console.print(f"the UI:          rlmrec up{option}", markup=False)
+    console.print(f"all artifacts:   {store}   ({own_command()} artifacts list{option})", markup=False)
+    console.print(f"the report:      {own_command()} report --name {name}{option}", markup=False)
+    console.print(f"the UI:          {own_command()} up{option}", markup=False)
 
 
 def _show_search(store: str, name: str, out: Path | None) -> None:
@@ -273,7 +274,7 @@ def _show_search(store: str, name: str, out: Path | None) -> None:
     if out:
         out.write_bytes(artifacts.read_bytes(ArtifactRef("search", found["key"], artifacts.url), BEST))
     console.print(f"page: {found['page']}", markup=False)
-    console.print(f"next: rlmrec run --config {out or found['best']}", markup=False)
+    console.print(f"next: {own_command()} run --config {out or found['best']}", markup=False)
 
 
 def _warnings(last_run: dict[str, Any]) -> str:

@@ -1,5 +1,8 @@
 """What the console commands share: an option, and how texts of other people are shown."""
 
+import shutil
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import rich.console
@@ -7,6 +10,17 @@ import typer
 from rich.text import Text
 
 StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
+
+
+def own_command() -> str:
+    """How whoever reads a hint calls this command again: by its name where the PATH leads to it, else by its file."""
+    script = Path(sys.argv[0]).absolute()
+    if script.name != "rlmrec":  # a module, or a test
+        return "rlmrec"
+    found = shutil.which("rlmrec")
+    if found and Path(found).absolute() == script:
+        return "rlmrec"
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
 
 
 class Console(rich.console.Console):

@@ -1,9 +1,11 @@
 """Load on the service: requests per second and how long they take, beside the same products by Faiss.
 
 Usage: python -m tests.benchmarks.serve [--users N --items N --size d --seconds s --callers n]
+       python -m tests.benchmarks.serve --switch [--seconds s --callers n]
 
 The service is a process of its own with one thread for arithmetic, the callers another process. Vectors are random:
-what they are makes no difference to the work.
+what they are makes no difference to the work. With --switch two runs of the sample are put to use in turn under the
+load, by a process that is killed every few seconds wherever it is.
 """
 
 import argparse
@@ -12,7 +14,12 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+import urllib.request
+from itertools import count
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -24,8 +31,12 @@ from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.recommender import Recommender
 from rlmrec_core.split import Edges
 from rlmrec_core.vectors import Vectors
-from storage import ArtifactRef
+from storage import ArtifactRef, ArtifactStore, StoreConfig
+from tasks import promotion
 from tasks.results import Results
+from tasks.served import Served
+from tasks.stages import run_by_hand
+from tests.tasks.by_hand import tiny
 
 PER_USER = 20
 
@@ -42,6 +53,60 @@ def made_up(n_users: int, n_items: int, size: int) -> Results:
         *("made-up", lists, lists, RecommendConfig(), ModelId("lightgcn", "base", 1), "2026-01-01T00:00:00+00:00"),
         *(users, items, [f"Title of item {item}" for item in items], vectors, Recommender(vectors, known)),
     )
+
+
+def two_runs(store: StoreConfig) -> list[dict[str, Any]]:
+    """What last-run.json would say of two runs of the sample in this store."""
+    runs = []
+    for seed in (1, 2):
+        done = run_by_hand(tiny(train={"variants": ["base"], "seeds": [seed]}), store)
+        stages = [{"stage": stage, "key": one.ref.key} for stage, made in done.items() for one in made]
+        runs.append({"stages": stages, "recommendations": f"seed {seed}", "gates": [], "config": {}})
+    return runs
+
+
+def promote_in_turn(store: StoreConfig) -> None:
+    """Put one run to use and then the other, until the process is killed."""
+    artifacts, runs = ArtifactStore.open(store), two_runs(store)
+    for number in count():
+        promotion.promote(artifacts, "shop", runs[number % 2], "under load")
+        if not number:
+            print("begun", flush=True)
+
+
+def switch(arguments: argparse.Namespace) -> None:
+    """Load a service while what it serves changes, and whoever changes it is killed; print what became of it."""
+    artifacts = ArtifactStore(arguments.store)
+    promotion.promote(artifacts, "shop", two_runs(StoreConfig(url=arguments.store))[0], "before the load")
+    arguments.users = Results.open(artifacts, "shop").user_ids
+    stop, killed = threading.Event(), list[int]()
+
+    def promote_and_kill() -> None:
+        chance = np.random.default_rng(4)
+        while not stop.is_set():
+            promoter = start(arguments, "--promote")
+            assert promoter.stdout and promoter.stdout.readline() == b"begun\n"
+            time.sleep(chance.uniform(0, 2))
+            promoter.kill()
+            promoter.wait()
+            killed.append(promotion.current(artifacts, "shop")["number"])
+
+    service, promoting = start(arguments), threading.Thread(target=promote_and_kill)
+    try:
+        asyncio.run(load(arguments, 0.5))
+        promoting.start()
+        taken = np.sort(asyncio.run(load(arguments, arguments.seconds)))
+        with urllib.request.urlopen(f"http://127.0.0.1:{arguments.port}/metrics") as response:
+            switches = next(
+                line for line in response.read().decode().splitlines() if line.startswith("rlmrec_switches")
+            )
+    finally:
+        stop.set()
+        promoting.join()
+        service.terminate()
+        service.wait()
+    print(f"{len(taken):,} requests, every one answered 200, p99 {1e3 * np.quantile(taken, 0.99):.2f} ms; {switches}")
+    print(f"the process that promotes was killed {len(killed)} times, after promotions {killed}")
 
 
 class _Fixed:
@@ -62,13 +127,28 @@ def serve(arguments: argparse.Namespace) -> None:
 
     from flows.serve import create_app
 
-    results = made_up(arguments.users, arguments.items, arguments.size)
-    uvicorn.run(create_app(_Fixed(results)), port=arguments.port, log_level="error", access_log=False)
+    if arguments.store:
+        served: Any = Served(ArtifactStore(arguments.store), "shop", every=0.05)
+    else:
+        served = _Fixed(made_up(arguments.users, arguments.items, arguments.size))
+    uvicorn.run(create_app(served), port=arguments.port, log_level="error", access_log=False)
+
+
+def start(arguments: argparse.Namespace, *more: str) -> "subprocess.Popen[bytes]":
+    """This file as a process of its own."""
+    names = ("items", "size", "port", "store") if arguments.store else ("users", "items", "size", "port")
+    chosen = [part for name in names for part in (f"--{name}", str(getattr(arguments, name)))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    output = subprocess.PIPE if more else None
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.serve", *chosen, *more], env=environment, stdout=output
+    )
 
 
 async def load(arguments: argparse.Namespace, seconds: float) -> list[float]:
     """Seconds that each request took."""
     rng, taken = np.random.default_rng(2), list[float]()
+    users = arguments.users if arguments.store else range(arguments.users)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{arguments.port}") as session:
         for _ in range(600):
             try:
@@ -80,7 +160,7 @@ async def load(arguments: argparse.Namespace, seconds: float) -> list[float]:
 
         async def call() -> None:
             while (begun := time.perf_counter()) < stop:
-                async with session.get(f"/users/{rng.integers(arguments.users)}") as response:
+                async with session.get(f"/users/{users[rng.integers(len(users))]}") as response:
                     assert response.status == 200
                     await response.read()
                 taken.append(time.perf_counter() - begun)
@@ -117,13 +197,19 @@ def main() -> None:
     for name, default in (("users", 11_000), ("items", 9_332), ("size", 32), ("callers", 4), ("port", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--store", default="")
+    for name in ("switch", "promote"):
+        parser.add_argument(f"--{name}", action="store_true")
     arguments = parser.parse_args()
+    if arguments.promote:
+        return promote_in_turn(StoreConfig(url=arguments.store))
     if arguments.port:
         return serve(arguments)
     arguments.port = free_port(8000)
-    chosen = [part for name, value in vars(arguments).items() for part in (f"--{name}", str(value))]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    service = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.serve", *chosen], env=environment)
+    if arguments.switch:
+        with tempfile.TemporaryDirectory() as arguments.store:
+            return switch(arguments)
+    service = start(arguments)
     try:
         asyncio.run(load(arguments, 1.0))
         before = psutil.Process(service.pid).cpu_times()

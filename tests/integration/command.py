@@ -59,9 +59,12 @@ def start_up(folder: Path) -> Up:
     raise AssertionError(f"rlmrec up ended before it was ready: {said}")
 
 
-def start_run(store: Path, config: Mapping[str, Any], up: Up | None = None) -> "subprocess.Popen[str]":
-    """`rlmrec run`, on what a running `rlmrec up` offers if it is another store's."""
+def start_run(
+    store: Path, config: Mapping[str, Any], up: Up | None = None, name: str | None = None
+) -> "subprocess.Popen[str]":
+    """`rlmrec run`, on what a running `rlmrec up` offers if it is another store's; name: of the data set."""
     settings = [part for name, value in flat(config) for part in ("--set", f"{name}={json.dumps(value)}")]
+    settings += ["--name", name] if name else []
     return start("run", "--store", store, *settings, **({"PREFECT_API_URL": up.api} if up else {}))
 
 

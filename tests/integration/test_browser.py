@@ -1,11 +1,16 @@
-"""A stage rerun from the Prefect UI, as a person does it."""
+"""A stage rerun from the Prefect UI, as a person does it, on data whose titles and profiles are hostile."""
 
+import csv
+
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.browser import Person, programs
 from tests.integration.command import finish, last_run, start_run
 from tests.tasks.by_hand import TINY
+
+NAME = "hostile"
 
 
 @pytest.fixture
@@ -18,18 +23,52 @@ def person(tmp_path):
     somebody.close()
 
 
-def test_a_stage_is_rerun_from_its_form_with_a_changed_field(person, up):
-    status, output = finish(start_run(up.store, TINY))
+def harm(item: int) -> str:
+    """A title that would run a script, in HTML, in markdown or in an address."""
+    act = f"window.harmed={item}"
+    tricks = [f"<img src=x onerror={act}>", f"<script>{act}</script>", f"[look](javascript:{act})"]
+    return f"Book {item} {tricks[item % 3]}"
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Settings of a run on a shop whose texts are all hostile."""
+    folder, rng = tmp_path / "shop", np.random.default_rng(1)
+    folder.mkdir()
+    tables = {
+        "interactions": [["user_id", "item_id", "review"]]
+        + [[f"u{user}", f"i{item}", harm(item)] for user in range(20) for item in rng.permutation(16)[:7]],
+        "items": [["item_id", "title", "description"]] + [[f"i{item}", harm(item), harm(item)] for item in range(16)],
+    }
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+    columns = {name: name for name in ("user_id", "item_id", "review", "title", "description")}
+    return TINY | {"ingest": {"reader": "tabular", "path": str(folder), "columns": columns}}
+
+
+def unharmed(person) -> bool:
+    return person.driver.execute_script("return window.harmed === undefined")
+
+
+def test_a_stage_is_rerun_from_its_form_with_a_changed_field(person, up, hostile):
+    status, output = finish(start_run(up.store, hostile, name=NAME))
     assert status == 0, output
 
     page = next(word for word in output.split() if "/runs/flow-run/" in word)
     person.open(page)
     person.click("Artifacts")
-    person.click("summary-sample")
-    person.find("//h2[normalize-space()='Data set sample: promoted']")
+    person.click(f"summary-{NAME}")
+    person.find(f"//h2[normalize-space()='Data set {NAME}: promoted']")
     person.find("//li[starts-with(normalize-space(), 'verdict: none of')]")
     lists = pq.read_table(last_run(up.store)["recommendations"])
     person.find(f"//td[normalize-space()={lists['title'][0].as_py()!r}]")
+    assert unharmed(person)
+    person.open(page)
+    person.click("Artifacts")
+    person.click(f"item-profiles-audit-{NAME}")
+    person.find("//blockquote[contains(., 'window.harmed=')]")
+    assert unharmed(person)
 
     person.open(up.api.removesuffix("/api") + "/deployments")
     person.click("recommend")
@@ -41,7 +80,9 @@ def test_a_stage_is_rerun_from_its_form_with_a_changed_field(person, up):
 
     person.watch("//*[contains(@class, 'page-heading')]//*[normalize-space()='Completed']")
     person.click("Artifacts")
-    person.click("recommendations-sample")
+    person.click(f"recommendations-{NAME}")
     head, *rows = person.table()
     assert head == ["user_id", "rank", "item_id", "title", "score"]
     assert {row[1] for row in rows} == set("12345")
+    assert {row[3] for row in rows} <= {harm(item) for item in range(16)}
+    assert unharmed(person)
