@@ -54,7 +54,7 @@ class GraphFamily:
         own = {
             name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")
         }
-        return backbone_class(settings.backbone).place_items(own, vectors)
+        return backbone_class(settings.backbone).place_items(settings.backbone_settings, own, vectors)
 
 
 FAMILY = GraphFamily()

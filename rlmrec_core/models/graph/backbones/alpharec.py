@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rlmrec_core.config.search import SearchRange
+from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import SemanticSettings
 from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
@@ -98,19 +99,21 @@ class AlphaRec(LayerSum):
         )
 
     @classmethod
-    def place_items(cls, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
-        read = cls.read_new(weights, torch.from_numpy(vectors))
+    def place_items(
+        cls, settings: Section, weights: Mapping[str, Tensor], vectors: Float32Array
+    ) -> Float32Array | None:
+        placed: Float32Array = F.normalize(cls.mapped(weights, torch.from_numpy(vectors)), dim=1).numpy()
+        return placed
+
+    @staticmethod
+    def mapped(weights: Mapping[str, Tensor], read: Tensor) -> Tensor:
+        """The trained map of (n, d_in), (n, D). weights: the trained parameters by name."""
         mapping = {name.removeprefix(_MAPPING): tensor for name, tensor in weights.items() if name.startswith(_MAPPING)}
         adapter = Adapter(read.shape[1], len(mapping["2.bias"]), torch.Generator(), torch.float32)
         adapter.load_state_dict(mapping)
         with torch.no_grad():
-            placed: Float32Array = F.normalize(adapter(read), dim=1).numpy()
-        return placed
-
-    @classmethod
-    def read_new(cls, weights: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
-        """What is mapped of items that the model never saw: (n, d_s) to (n, d_in)."""
-        return vectors
+            found: Tensor = adapter(read)
+        return found
 
 
 BACKBONE = AlphaRec

@@ -96,10 +96,13 @@ class Backbone(nn.Module, ABC):
         """
 
     @classmethod
-    def place_items(cls, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
+    def place_items(
+        cls, settings: Section, weights: Mapping[str, Tensor], vectors: Float32Array
+    ) -> Float32Array | None:
         """Where items without interactions stand, by their semantic vectors: (n, d_s) to (n, D).
 
-        weights: the trained parameters by name. None for a backbone that makes nothing of texts.
+        settings: the hyper-parameters; weights: the trained parameters by name. None for a backbone that makes nothing
+        of texts.
         """
         return None
 

@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from rlmrec_core.config.search import SearchRange
+from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.alpharec import AlphaRec, AlphaRecSettings
 from rlmrec_core.models.graph.backbones.base import Batch, Step
 from rlmrec_core.models.graph.graph import Graph
-from rlmrec_core.vectors import SemanticEmbeddings
+from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
 
 _SMALLEST = 1e-6
 """Variance, as a share of the largest, under which a direction of the texts is rounding error."""
@@ -24,6 +25,9 @@ class WeftSettings(AlphaRecSettings):
     n_components: Annotated[int, SearchRange(32, 256, log=True)] = Field(
         128, ge=1, description="Principal components that are read of the items' texts"
     )
+    length: Annotated[float, SearchRange(0.0, 0.6)] = Field(
+        0.3, ge=0, le=1, description="Power of an item's length by which its cosines are multiplied in ranking"
+    )
 
 
 class Weft(AlphaRec):
@@ -32,7 +36,8 @@ class Weft(AlphaRec):
     1. Of the items' semantic vectors the first `n_components` principal components are read, each at variance one.
     2. An item enters with its mapped text and a free vector of its own, E_0 = f(s) + t; a user with t alone, since the
        first layer brings the texts of their items.
-    3. E = sum over l = 0..L of A_hat^l E_0 (LightGCN), ranked by cosine.
+    3. E = sum over l = 0..L of A_hat^l E_0 (LightGCN), ranked by cos(e_u, e_i) |e_i|^length: training leaves lengths
+       alone, and the sum makes items long that many alike people took.
     4. In training, the pairs of a batch are taken out of A_hat: a user's vector may not hold the item asked for.
     5. The loss is AlphaRec's softmax over the positive item and `n_negatives` drawn ones.
 
@@ -54,6 +59,7 @@ class Weft(AlphaRec):
         semantic: SemanticEmbeddings,
     ) -> None:
         super().__init__(graph, size, generator, settings, semantic)
+        self.length = settings.length
         degrees = graph.pattern.row_sums(torch.ones_like(graph.values))
         with torch.no_grad():
             self.table[degrees == 0] = 0
@@ -70,13 +76,28 @@ class Weft(AlphaRec):
     def initial(self) -> Tensor:
         return self.table + F.pad(super().initial(), (0, 0, self.graph.n_users, 0))
 
+    def encode(self, table: Tensor) -> Tensor:
+        users, items = self.sides(self.graph.adjacency.sum_of_powers(table, self.n_layers))
+        return torch.cat([F.normalize(users, dim=1), _shortened(items, self.length)])
+
     def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
         nodes = self.graph.without(batch.users, batch.positives).sum_of_powers(table, self.n_layers)
         return Step(nodes, {"softmax": self.softmax_loss(nodes, batch, generator)})
 
     @classmethod
-    def read_new(cls, weights: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
-        return _project(vectors, weights["centre"], weights["components"])
+    def place_items(
+        cls, settings: Section, weights: Mapping[str, Tensor], vectors: Float32Array
+    ) -> Float32Array | None:
+        assert isinstance(settings, WeftSettings)
+        read = _project(torch.from_numpy(vectors), weights["centre"], weights["components"])
+        placed: Float32Array = _shortened(cls.mapped(weights, read), settings.length).numpy()
+        return placed
+
+
+def _shortened(items: Tensor, power: float) -> Tensor:
+    """Vectors whose lengths are taken to a power, (n, D); zeros stay zeros."""
+    shortened: Tensor = F.normalize(items, dim=1) * items.norm(dim=1, keepdim=True) ** power
+    return shortened
 
 
 def _project(vectors: Tensor, centre: Tensor, components: Tensor) -> Tensor:

@@ -79,11 +79,14 @@ def test_wefts_step_does_not_see_the_pairs_that_it_asks_for():
     torch.testing.assert_close(nodes, table + rest @ table + rest @ rest @ table)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_encode_is_the_sum_of_layers_at_length_one(name):
-    model, (split, _) = build(name, n_layers=2), world()
+@pytest.mark.parametrize(("name", "length"), [("alpharec", 0), ("weft", 0), ("weft", 0.3), ("weft", 1)])
+def test_encode_is_the_sum_of_layers_with_lengths_to_a_power(name, length):
+    model, (split, _) = build(name, n_layers=2, **({"length": length} if name == "weft" else {})), world()
     table, step = torch.randn(11, 4), adjacency(split)
-    torch.testing.assert_close(model.encode(table), F.normalize(table + step @ table + step @ step @ table, dim=1))
+    nodes = table + step @ table + step @ step @ table
+    lengths = nodes.norm(dim=1, keepdim=True)
+    wanted = torch.cat([(nodes / lengths)[:5], (nodes / lengths * lengths**length)[5:]])
+    torch.testing.assert_close(model.encode(table), wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)
