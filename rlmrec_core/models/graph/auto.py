@@ -11,6 +11,8 @@ _USUAL = DataSize(10_000, 10_000, 200_000)
 _DECAY = {"sgl": 0.2, "simgcl": 0.2, "dccf": 2.0}
 _USUAL_DECAY = 0.02
 """Weight decay times the number of nodes."""
+_PATIENCE = 10
+"""Validations of few users rise by fits and starts: with five of patience, chance decides where training stops."""
 _MANY = 10_000
 """Users, or items, above which a contrast with all of them costs more than everything else."""
 _DENSE = 50.0
@@ -33,7 +35,7 @@ def auto(backbone: str, variant: str, size: DataSize | None) -> Preset:
         "gen": GenerativeSettings(weight=0.01, tau=0.2, mask_ratio=0.05),
         "kar": KnowledgeSettings(),
     }
-    return Preset(_of_backbone(backbone, size, large), alignment.get(variant), weight_decay=decay)
+    return Preset(_of_backbone(backbone, size, large), alignment.get(variant), decay, _PATIENCE)
 
 
 def _of_backbone(backbone: str, size: DataSize, large: bool) -> Any:

@@ -225,7 +225,7 @@ def test_starting_values_fit_every_model_and_size(backbone, variant):
 def test_starting_values_follow_size_and_density():
     config = TrainConfig(preset="auto")
     small, large = (config.run("sgl", "con", 1, size) for size in (SMALL, LARGE))
-    assert small.weight_decay == pytest.approx(100 * large.weight_decay)
+    assert small.weight_decay == pytest.approx(100 * large.weight_decay) and small.patience == 10
     assert (small.backbone_settings.cl_in_batch, small.alignment.in_batch) == (False, False)
     assert (large.backbone_settings.cl_in_batch, large.alignment.in_batch) == (True, True)
     assert (small.backbone_settings.n_layers, large.backbone_settings.n_layers) == (3, 2)
