@@ -23,6 +23,7 @@ from flows.faults import explain, is_known, record
 from flows.services import absolute, settle
 from flows.terminal import Console, StoreOption, own_command
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
+from rlmrec_core.experiments import RECIPES, RecipeName, applied
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 
 
@@ -113,6 +114,31 @@ def search(
     if not run_deployment(home, "search/search", _parameters(chosen, address), console):
         raise typer.Exit(1)
     _show_search(address, chosen.data_name, out)
+
+
+@app.command()
+def experiment(
+    recipe: Annotated[RecipeName, typer.Argument(help="A table or figure of the paper")],
+    config: ConfigOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    store: StoreOption = "artifacts",
+    set_: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 2023 on")] = 5,
+) -> None:
+    """Make a table or figure of the paper from your data; run again, it computes only what is missing."""
+    chosen = settings(config, dataset, data, set_ or [], name)
+    n_models = len(applied(recipe, chosen, seeds).train.runs())
+    console.print(f"{RECIPES[recipe].title}: {n_models} models")
+    home = settle(store)
+    from flows.runs import run_deployment
+
+    address = absolute(store)
+    parameters = _parameters(chosen, address) | {"recipe": recipe, "seeds": seeds}
+    if not run_deployment(home, "experiments/experiments", parameters, console):
+        raise typer.Exit(1)
+    _show_experiment(address, chosen.data_name, recipe)
 
 
 def _parameters(config: PipelineConfig, store: str) -> dict[str, Any]:
@@ -275,6 +301,17 @@ def _show_search(store: str, name: str, out: Path | None) -> None:
         out.write_bytes(artifacts.read_bytes(ArtifactRef("search", found["key"], artifacts.url), BEST))
     console.print(f"page: {found['page']}", markup=False)
     console.print(f"next: {own_command()} run --config {out or found['best']}", markup=False)
+
+
+def _show_experiment(store: str, name: str, recipe: RecipeName) -> None:
+    from tasks import datasets
+    from tasks.experiment import LATEX, MARKDOWN, noted
+
+    artifacts = ArtifactStore.open(StoreConfig(url=store))
+    found = ArtifactRef("experiment", datasets.read(artifacts, name, noted(recipe))["key"], artifacts.url)
+    console.print(artifacts.read_bytes(found, MARKDOWN).decode(), markup=False)
+    for file in ("rows.parquet", MARKDOWN, LATEX):
+        console.print(artifacts.address(found, file), markup=False)
 
 
 def _warnings(last_run: dict[str, Any]) -> str:

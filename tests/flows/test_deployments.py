@@ -19,7 +19,17 @@ def flow_of(name):
 
 
 def test_every_stage_and_the_whole_have_a_deployment():
-    others = ["export", "search", "plan", "retry-failed", "promote", "rollback", "refresh-profiles", "refresh-all"]
+    others = [
+        "export",
+        "search",
+        "experiments",
+        "plan",
+        "retry-failed",
+        "promote",
+        "rollback",
+        "refresh-profiles",
+        "refresh-all",
+    ]
     assert list(DEPLOYMENTS) == ["full-pipeline", *STAGES, *others]
 
 
@@ -27,7 +37,9 @@ def test_the_full_pipeline_has_the_name_that_people_type():
     assert flow_of("full-pipeline").name == "rlmrec"
 
 
-@pytest.mark.parametrize("name", [*STAGES, "search", "plan", "retry-failed", "promote", "rollback", "refresh-profiles"])
+@pytest.mark.parametrize(
+    "name", [*STAGES, "search", "experiments", "plan", "retry-failed", "promote", "rollback", "refresh-profiles"]
+)
 def test_other_deployments_are_named_as_their_flows(name):
     assert flow_of(name).name == name
 
