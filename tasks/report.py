@@ -24,6 +24,11 @@ from prefect.logging import get_run_logger
 from prefect.logging.handlers import APILogHandler
 
 LOGGER = "rlmrec"
+_MARKUP = re.compile(
+    r"[^\w\s,;:'\"().!?%$+=/-]|_"  # of HTML or markdown
+    r"|(?<=\w)[.](?=\w)|/(?=/)|(?<=/)/"  # of an address, which becomes a link
+    r"|^[-+=.()!?]+|^\d+[.)]"  # at the beginning of a list, or under a headline
+)
 _DATA = "data:"
 """Begins the tag that names a run's data set."""
 
@@ -118,9 +123,10 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def as_text(text: object) -> str:
     """Somebody's text inside markdown: it reads as it is written, and neither HTML nor markdown in it works."""
-    # An entity stands for the character alone, in every kind of markdown.
+    # An entity stands for the character alone, in every kind of markdown. The tables of Prefect's UI show it as it is
+    # spelt, so that what can do nothing where it stands is left alone.
     flat = " ".join(str(text).split())
-    return re.sub(r"[^\w\s,;:'\"]|_", lambda found: f"&#{ord(found[0])};", flat)
+    return _MARKUP.sub(lambda found: "".join(f"&#{ord(character)};" for character in found[0]), flat)
 
 
 def artifact_name(text: str) -> str:

@@ -1,6 +1,7 @@
 """Somebody's text in the pages of the UI."""
 
 import html
+import re
 
 import pytest
 from markdown import markdown
@@ -20,11 +21,22 @@ from tasks.report import as_text, markdown_table
         "http://elsewhere/x",
         "a | b & c &lt; \\| d",
         "<http://elsewhere>",
+        "www.elsewhere.example and a@b.example",
+        "- one",
+        "1984) two",
+        "=====",
+        "Dr. Strange: AC/DC (1984) - 50% off!",
     ],
 )
 def test_a_text_reads_as_it_is_written_and_does_nothing(hostile):
     shown = markdown(as_text(hostile), extensions=["tables"])
     assert "<" not in shown.removeprefix("<p>").removesuffix("</p>")
     assert html.unescape(shown) == f"<p>{' '.join(hostile.split())}</p>"
+    assert not re.search(r"//|www\.|@", as_text(hostile))
     row = markdown_table([{"title": as_text(hostile)}]).splitlines()[2]
     assert row.count("|") == 2
+
+
+def test_a_harmless_title_needs_no_entities():
+    assert as_text("Toy Story (1995)") == "Toy Story (1995)"
+    assert as_text("Dr. Strange: AC/DC - 50% off!") == "Dr. Strange: AC/DC - 50% off!"
