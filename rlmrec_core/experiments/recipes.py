@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from rlmrec_core.config import PipelineConfig, TrainConfig
 
-RecipeName = Literal["table1", "table2", "figure5"]
+RecipeName = Literal["table1", "table2", "shuffled", "figure5"]
 _FIRST_SEED = 2023
 
 
@@ -27,6 +27,14 @@ RECIPES: Mapping[RecipeName, Recipe] = {
     "table2": Recipe(
         "RLMRec beside KAR (table 2 of the paper)",
         {"backbones": ("lightgcn", "sgl"), "variants": ("base", "kar", "con", "gen")},
+    ),
+    "shuffled": Recipe(
+        "RLMRec beside the same with the text's owners exchanged (figure 4 of the paper, without other encoders)",
+        {
+            "backbones": ("lightgcn", "gccf", "simgcl", "dccf"),
+            "variants": ("base", "con", "gen"),
+            "grid": {f"alignment_settings.{variant}.shuffle": (False, True) for variant in ("con", "gen")},
+        },
     ),
     "figure5": Recipe(
         "What false interactions cost (figure 5 of the paper)",

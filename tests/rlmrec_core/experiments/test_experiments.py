@@ -23,6 +23,13 @@ def test_every_recipe_names_its_models():
     assert [noise for _, variant, _, noise in models("figure5") if variant == "con"] == [0, 0.05, 0.1, 0.15, 0.2, 0.25]
 
 
+def test_the_shuffled_controls_stand_beside_the_others_once_each():
+    config = applied("shuffled", load_config(dataset="splits"), 1)
+    found = [(run.backbone, run.variant, getattr(run.alignment, "shuffle", None)) for run in config.train.runs()]
+    assert len(found) == len(set(found)) == 4 * 5
+    assert {("dccf", "base", None), ("dccf", "con", True), ("dccf", "gen", False)} <= set(found)
+
+
 def test_what_somebody_set_stays():
     assert {backbone for backbone, *_ in models("table1", backbones=["sgl"])} == {"sgl"}
     assert models("table2", 5, backbones=["sgl"], variants=["kar"], seeds=[7]) == [("sgl", "kar", 7, 0)]
