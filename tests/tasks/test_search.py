@@ -1,7 +1,7 @@
 """A search in this process: what it costs a second time, what a kill costs, and what it leaves behind."""
 
-import os
-import signal
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,16 +20,9 @@ from tasks.search import BEST, last_search, search_by_hand, starts
 from tasks.search_page import PAGE
 from tasks.stages import STAGE, hyper_parameters, run_by_hand
 from tests.tasks.by_hand import tiny
+from tests.tasks.searches import settings
 
-WORLD = {"sample_users": 60, "sample_items": 80}
-
-
-def settings(**search):
-    return tiny(
-        ingest=WORLD,
-        train={"variants": ["base"], "validate_every": 1, "max_epochs": 5, "learning_rate": 0.003},
-        search={"trials": 10, "batch": 5, "prune_after": 1, **search},
-    )
+ROOT = Path(__file__).parents[2]
 
 
 def trials(store: StoreConfig, result) -> list[dict]:
@@ -137,34 +130,14 @@ def test_a_model_that_was_trained_before_is_stopped_all_the_same(searched, tmp_p
 
 
 def test_a_killed_search_goes_on(searched, tmp_path):
-    """Killed after every seventh epoch, it gives the bytes of the one that was not."""
+    """Killed every few epochs, it gives the bytes of the one that was not."""
     store, _ = searched
     other = StoreConfig(url=str(tmp_path / "artifacts"))
-    kills = 0
-    while not _dies(other, after=7):
-        kills += 1
-    assert kills > 2
-    assert files(other) == {name: content for name, content in files(store).items() if not name.startswith("report")}
-
-
-def _dies(store: StoreConfig, after: int) -> bool:
-    """Search in a process that kills itself after so many epochs; whether it got through."""
-    child = os.fork()
-    if not child:
-        told = training.Narrator.__call__
-        epochs = iter(range(after))
-
-        def dying(self, record):
-            told(self, record)
-            if next(epochs, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        training.Narrator.__call__ = dying
-        search_by_hand(settings(), store)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFEXITED(status)
+    command = [sys.executable, "-m", "tests.tasks.killed_search", other.url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 2
+    assert files(other) == files(store)
 
 
 def test_a_trial_that_diverges_is_remembered(tmp_path, monkeypatch):
