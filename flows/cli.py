@@ -305,12 +305,12 @@ def _show_search(store: str, name: str, out: Path | None) -> None:
 
 def _show_experiment(store: str, name: str, recipe: RecipeName) -> None:
     from tasks import datasets
-    from tasks.experiment import LATEX, MARKDOWN, noted
+    from tasks.experiment import LATEX, MARKDOWN, PNG, SVG, noted
 
     artifacts = ArtifactStore.open(StoreConfig(url=store))
     found = ArtifactRef("experiment", datasets.read(artifacts, name, noted(recipe))["key"], artifacts.url)
     console.print(artifacts.read_bytes(found, MARKDOWN).decode(), markup=False)
-    for file in ("rows.parquet", MARKDOWN, LATEX):
+    for file in ("rows.parquet", MARKDOWN, LATEX, SVG, PNG):
         console.print(artifacts.address(found, file), markup=False)
 
 

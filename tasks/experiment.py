@@ -1,15 +1,15 @@
-"""A table or figure of the paper: rows, and the same as Markdown and LaTeX."""
+"""A table or figure of the paper: rows, and the same as Markdown, as LaTeX and as a picture."""
 
 from prefect import State, task
 
-from rlmrec_core.experiments import RECIPES, RecipeName, latex, markdown, rows_of
+from rlmrec_core.experiments import RECIPES, RecipeName, latex, markdown, picture, rows_of
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import datasets, report
 from tasks.models import load_split
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 1
-MARKDOWN, LATEX = "table.md", "table.tex"
+VERSION = 2
+MARKDOWN, LATEX, SVG, PNG = "table.md", "table.tex", "picture.svg", "picture.png"
 
 
 @task(name="experiment", **UNCACHED)
@@ -32,6 +32,8 @@ def experiment(
         out.table("rows", rows)
         out.file(MARKDOWN, markdown(rows).encode())
         out.file(LATEX, latex(rows).encode())
+        out.file(SVG, picture(rows, "svg"))
+        out.file(PNG, picture(rows, "png"))
 
     result = stage.run(artifacts, write, force=force)
     table = artifacts.read_bytes(result.ref, MARKDOWN).decode()

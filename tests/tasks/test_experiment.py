@@ -2,7 +2,7 @@
 
 from rlmrec_core.experiments import EXPERIMENT
 from tasks import datasets
-from tasks.experiment import LATEX, MARKDOWN, experiment, noted
+from tasks.experiment import LATEX, MARKDOWN, PNG, SVG, experiment, noted
 from tasks.stage import result_of
 from tasks.stages import run_by_hand
 from tests.tasks.by_hand import tiny
@@ -16,6 +16,8 @@ def test_rows_and_tables_are_an_artifact_of_their_own(store, artifacts):
     assert rows.schema.equals(EXPERIMENT) and "lightgcn base" in rows["label"].to_pylist()
     assert "| lightgcn base |" in artifacts.read_bytes(made.ref, MARKDOWN).decode()
     assert "lightgcn base &" in artifacts.read_bytes(made.ref, LATEX).decode()
+    assert b"lightgcn base" in artifacts.read_bytes(made.ref, SVG)
+    assert artifacts.read_bytes(made.ref, PNG).startswith(b"\x89PNG")
     assert datasets.read(artifacts, "sample", noted("table1")) == {"key": made.ref.key}
     assert result_of(experiment.fn("table1", store, prepare, evaluate, "sample")).status == "hit"
     assert result_of(experiment.fn("table2", store, prepare, evaluate, "sample")).ref.key != made.ref.key

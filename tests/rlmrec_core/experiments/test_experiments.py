@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from rlmrec_core.config import load_config
-from rlmrec_core.experiments import EXPERIMENT, RECIPES, RecipeName, applied, latex, markdown, rows_of
+from rlmrec_core.experiments import EXPERIMENT, RECIPES, RecipeName, applied, latex, markdown, picture, rows_of
 from rlmrec_core.tables import SIGNIFICANCE
 
 
@@ -78,6 +78,15 @@ def test_tables_for_people_and_for_papers(table):
     assert written.count(r" \\") == 5 and r"+5.0\%" in written and r"0.1500 $\pm$ 0.0010$^{*}$" in written
 
 
+def test_the_same_rows_are_the_same_picture(table):
+    rows = rows_of(table, 1, 1)
+    drawn = picture(rows, "svg")
+    assert drawn == picture(rows, "svg") and picture(rows, "png") == picture(rows, "png")
+    assert b"sgl kar noise=0.1" in drawn and b"recall@20 on test" in drawn
+    assert drawn != picture(rows.slice(0, 3), "svg")
+
+
 def test_nothing_measured_is_an_empty_table():
     rows = rows_of(SIGNIFICANCE.empty_table(), 1, 1)
+    assert picture(rows, "svg").startswith(b"<?xml")
     assert len(rows) == 0 and markdown(rows).startswith("| model |") and "tabular" in latex(rows)
