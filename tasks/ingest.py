@@ -14,7 +14,7 @@ from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 5
+VERSION = 6
 
 
 @task(name="ingest", **UNCACHED)

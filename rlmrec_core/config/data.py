@@ -173,8 +173,8 @@ class IngestConfig(TableFormat):
     )
     max_malformed_share: float = Field(0.5, ge=0, le=1, description="The same as a share of the file's rows or lines")
     strict: bool = Field(False, description="Give up at the end of a file that has any malformed row or line")
-    sample_users: int = Field(600, ge=20, le=100_000, description="sample: number of users")
-    sample_items: int = Field(400, ge=20, le=100_000, description="sample: number of items")
+    sample_users: int = Field(900, ge=20, le=100_000, description="sample: number of users")
+    sample_items: int = Field(800, ge=20, le=100_000, description="sample: number of items")
     seed: int = Field(2023, ge=0, description="sample: seed of the generator")
 
     @field_validator("timestamp_format")

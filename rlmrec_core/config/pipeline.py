@@ -47,7 +47,7 @@ class PipelineConfig(Section):
         "of a stage know its runs by it; none makes one of reader and path",
     )
     ingest: IngestConfig = Field(IngestConfig(), description="Where raw data comes from")
-    prepare: PrepareConfig = Field(PrepareConfig(), description="Filtering and split")
+    prepare: PrepareConfig = Field(PrepareConfig(k_core=5), description="Filtering and split")
     item_profiles: ProfileConfig = Field(ProfileConfig(domain="books"), description="Profiles of items")
     user_profiles: ProfileConfig = Field(ProfileConfig(domain="books"), description="Profiles of users")
     embed: EmbedConfig = Field(EmbedConfig(), description="Semantic vectors")
@@ -163,9 +163,12 @@ def load_config(
     """
     from_file = _read_toml(file) if file else {}
     named = from_file.pop("dataset", None)
-    merged = _merge(_merge(dataset_preset(dataset or named or "sample"), from_file), overrides or {})
+    name = dataset or named or "sample"
+    merged = _merge(_merge(dataset_preset(name), from_file), overrides or {})
+    # The sample's histories are short; every other data set has the paper's filter, unless its own preset says more.
+    defaults = PipelineConfig() if name == "sample" else PipelineConfig(prepare=PrepareConfig())
     try:
-        return PipelineConfig.model_validate(_merge(PipelineConfig().model_dump(), merged))
+        return PipelineConfig.model_validate(_merge(defaults.model_dump(), merged))
     except ValidationError as error:
         raise settings_error(error, PipelineConfig) from None
 

@@ -136,9 +136,10 @@ _TUNED: dict[tuple[HyperPreset, str, str], Preset] = {
     ("xrec-yelp", "sgl", "gen"): Preset(_XREC_SGL, Gen(weight=0.01, mask_ratio=0.02), weight_decay=1e-5),
     ("movielens", "lightgcn", "base"): Preset(LightGCN(), weight_decay=1e-7),
     ("movielens", "lightgcn", "gen"): Preset(LightGCN(), Gen(weight=0.01, mask_ratio=0.05), weight_decay=1e-7),
-    ("sample", "lightgcn", "base"): Preset(LightGCN(), weight_decay=2e-4),
-    ("sample", "lightgcn", "con"): Preset(LightGCN(), Con(weight=0.003, tau=0.2), weight_decay=2e-4),
-    ("sample", "lightgcn", "gen"): Preset(LightGCN(), Gen(weight=0.01, mask_ratio=0.05), weight_decay=2e-4),
+    # On so few users five validations without a better one come by chance.
+    ("sample", "lightgcn", "base"): Preset(LightGCN(), weight_decay=2e-4, patience=10),
+    ("sample", "lightgcn", "con"): Preset(LightGCN(), Con(weight=0.03, tau=0.2), weight_decay=2e-4, patience=10),
+    ("sample", "lightgcn", "gen"): Preset(LightGCN(), Gen(weight=0.2, mask_ratio=0.2), weight_decay=2e-4, patience=10),
 }
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from rlmrec_core.config import IngestConfig, PrepareConfig
+from rlmrec_core.config import IngestConfig, load_config
 from rlmrec_core.data import ingest, prepare
 from tests.rlmrec_core.data.worlds import drain
 
@@ -20,7 +20,8 @@ def world(seed: int = 2023) -> dict[str, pa.Table]:
 
 @cache
 def prepared() -> dict[str, pa.Table]:
-    return drain(prepare(ds.dataset(world()["interactions"]), ds.dataset(world()["items"]), PrepareConfig()))
+    config = load_config(dataset="sample").prepare
+    return drain(prepare(ds.dataset(world()["interactions"]), ds.dataset(world()["items"]), config))
 
 
 def digest(table: pa.Table) -> str:
@@ -29,7 +30,7 @@ def digest(table: pa.Table) -> str:
 
 def test_the_same_on_every_machine() -> None:
     # Known digests: a change of the generator must be meant, and raises the version of the ingest stage.
-    assert [digest(world()[name]) for name in ("interactions", "items")] == ["d61d0874b3890f04", "4fe5551b4ad0166d"]
+    assert [digest(world()[name]) for name in ("interactions", "items")] == ["9c2e09f4405f5754", "272ccf81f8e53466"]
 
 
 def test_the_seed_decides() -> None:
@@ -38,9 +39,15 @@ def test_the_seed_decides() -> None:
 
 def test_enough_is_left_after_filtering() -> None:
     counts = {row["name"]: row["value"] for row in prepared()["statistics"].to_pylist()}
-    assert counts["users"] >= 400 and counts["items"] >= 300 and 15_000 <= counts["interactions"] <= 25_000
+    assert counts["users"] >= 800 and counts["items"] >= 700 and 9_000 <= counts["interactions"] <= 12_000
     steps = {row["step"]: row["removed"] for row in prepared()["filter_report"].to_pylist()}
     assert steps["min_rating"] > 0 and steps["k_core"] > 0
+
+
+def test_histories_are_short_and_most_items_have_few_readers() -> None:
+    users, items = (np.bincount(prepared()["split"][side].to_numpy()) for side in ("user", "item"))
+    assert np.median(users) <= 10 and np.percentile(users, 99) >= 3 * np.median(users)
+    assert np.median(items) <= 14 and np.percentile(items, 99) >= 3 * np.median(items)
 
 
 def test_both_kinds_of_items_and_of_interactions_occur() -> None:
@@ -68,7 +75,9 @@ def test_text_tells_of_taste_better_than_popularity() -> None:
     vectors = TfidfVectorizer(stop_words="english").fit_transform(corpus).toarray()
     by_text = recall(seen["train"] @ vectors @ vectors.T, seen)
     by_popularity = recall(np.tile(seen["train"].sum(0), (n_users, 1)), seen)
-    assert by_text > 1.2 * by_popularity
+    assert by_text > 1.5 * by_popularity
+    shuffled = np.random.default_rng(1).permutation(vectors)
+    assert recall(seen["train"] @ shuffled @ shuffled.T, seen) < by_popularity
 
 
 def recall(scores: np.ndarray, seen: dict[str, np.ndarray], k: int = 20) -> float:
