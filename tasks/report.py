@@ -146,5 +146,13 @@ def _cell(value: Any) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _inert(value) for name, value in row.items()}
+
+
+def _inert(value: Any) -> Any:
+    """A value as a cell of the UI, which reads texts as markdown: neither a tag nor a link works in it."""
+    if isinstance(value, str):
+        # Entities are read once before tags are looked for.
+        return re.sub(r"[\[\]]", lambda found: f"&#{ord(found[0])};", value).replace("<", "&amp;lt;")
     # NaN and infinity are no JSON and break the page.
-    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

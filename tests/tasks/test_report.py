@@ -6,7 +6,7 @@ import re
 import pytest
 from markdown import markdown
 
-from tasks.report import as_text, markdown_table
+from tasks.report import _inert, as_text, markdown_table
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,14 @@ def test_a_text_reads_as_it_is_written_and_does_nothing(hostile):
 def test_a_harmless_title_needs_no_entities():
     assert as_text("Toy Story (1995)") == "Toy Story (1995)"
     assert as_text("Dr. Strange: AC/DC - 50% off!") == "Dr. Strange: AC/DC - 50% off!"
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", "[click](javascript:alert(1))", "![x](//elsewhere/a)"]
+)
+def test_a_cell_of_the_ui_holds_no_tag_and_no_link(hostile):
+    cell = _inert(hostile)
+    assert html.unescape(html.unescape(cell)) == hostile
+    shown = markdown(cell).removeprefix("<p>").removesuffix("</p>")
+    assert "<" not in shown and "<" not in html.unescape(shown)
+    assert (_inert("Toy Story (1995)"), _inert(0.5), _inert(float("nan"))) == ("Toy Story (1995)", 0.5, "nan")
