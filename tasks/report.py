@@ -152,7 +152,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
 def _inert(value: Any) -> Any:
     """A value as a cell of the UI, which reads texts as markdown: neither a tag nor a link works in it."""
     if isinstance(value, str):
-        # Entities are read once before tags are looked for.
+        # The UI leaves out what reads as a tag, and shows the entities of brackets as they are spelt.
         return re.sub(r"[\[\]]", lambda found: f"&#{ord(found[0])};", value).replace("<", "&amp;lt;")
     # NaN and infinity are no JSON and break the page.
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
