@@ -16,6 +16,10 @@ from tasks.stages import StageSpec
 _PATIENCE = 120.0
 """Seconds that a cluster may take to show its first worker."""
 
+WITHOUT_PROFILER = {"distributed.worker.profile.enabled": False}
+"""Dask's settings for workers. Their profiler asks Python for the frames of all threads each 10 ms. Before Python
+3.12.3 that may stop a worker for ever: a collection of garbage can begin while the list of threads is locked."""
+
 
 class NoEngine(LookupError):
     """The settings ask for Dask, which is not to be had: says what is missing."""
@@ -34,12 +38,16 @@ def ready(engine: EngineConfig) -> Iterator[EngineConfig]:
     if engine.address:
         yield engine
         return
+    from dask import config
     from distributed import LocalCluster
 
     workers = engine.workers or len(os.sched_getaffinity(0))
-    with LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=None, dashboard_address=None
-    ) as cluster:
+    with (
+        config.set(WITHOUT_PROFILER),
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, memory_limit=None, dashboard_address=None
+        ) as cluster,
+    ):
         yield engine.model_copy(update={"address": cluster.scheduler_address, "workers": workers})
 
 

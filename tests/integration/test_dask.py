@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import stages
+from flows.engine import WITHOUT_PROFILER
 from flows.full_pipeline import rlmrec
 from flows.refresh import refresh_profiles
 from storage import ArtifactStore, StoreConfig
@@ -22,6 +23,7 @@ from tests.tasks.test_pipeline import digests
 from tests.waiting import wait_until
 
 pytest.importorskip("prefect_dask", reason="the extra dask is not installed")
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 LOST_AND_ANSWERED = "SELECT key, count(*) FROM calls WHERE state = ? GROUP BY key"
@@ -42,7 +44,10 @@ def cluster():
     """A cluster that others look after, known by its address; its workers know the key of the model server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", "sk-test")
-        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as found:
+        with (
+            dask.config.set(WITHOUT_PROFILER),
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as found,
+        ):
             yield found
 
 
