@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from prefect import State, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import MissingResult
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Failed
 
@@ -141,7 +143,13 @@ def _run_stage(
         given |= {"models": keys} if stage == "train" else {stage: keys[0]}
     if spec.takes_engine:
         given["engine"] = config.engine
-    result = getattr(stages, spec.name)(getattr(config, spec.name), store, **given, force=force)
+    run = partial(getattr(stages, spec.name), getattr(config, spec.name), store, **given)
+    try:
+        result = run(force=force)
+    except MissingResult:
+        # On a busy server a state may be kept and the answer to it lost: it then refuses the same state again, and the
+        # flow's result with it. The artifact is in the store.
+        result = run(force=False)
     return result if isinstance(result, list) else [result]
 
 

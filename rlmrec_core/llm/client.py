@@ -133,11 +133,12 @@ class LlmClient:
             RequestFailed: For this request alone; ContextTooLong if a shorter prompt may be served.
             RunStopped: For this request and all that follow.
         """
-        if (known := self._known(request, read)) is not None:
-            self.stats.counts["cache hits"] += 1
-            return known
+        # Who asks the same again waits with the first, until the cost is noted, too.
         if request.key in self._under_way:
             self.stats.counts["duplicates"] += 1
+        elif (known := self._known(request, read)) is not None:
+            self.stats.counts["cache hits"] += 1
+            return known
         else:
             self._under_way[request.key] = asyncio.create_task(self._send(request, read, attempts))
         answer: Answer = await asyncio.shield(self._under_way[request.key])

@@ -60,7 +60,7 @@ def _shown_by(row: _Row) -> str:
 
 def _advice(row: _Row) -> str:
     if row["n_seeds"] < 5:
-        return f"five seeds show smaller ones: --set '{_FIVE_SEEDS}'"
+        return f"five seeds show smaller ones: set {_FIVE_SEEDS}"
     return "try richer texts (item_profiles.generator=llm), another encoder (embed.encoder), or more weight on them"
 
 

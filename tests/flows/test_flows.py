@@ -9,9 +9,10 @@ from threading import local
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, TaskRunFilter
+from prefect.exceptions import MissingResult
 
 from flows import stages
-from flows.full_pipeline import rlmrec
+from flows.full_pipeline import rlmrec, run_stages
 from flows.inputs import MissingInput
 from flows.refresh import refresh_profiles
 from rlmrec_core.config import PipelineConfig
@@ -134,6 +135,21 @@ def test_inputs_that_do_not_belong_together_are_refused(store, whole):
     stages.prepare(tiny(prepare={"seed": 1}).prepare, store)
     with pytest.raises(MissingInput, match="run the deployment embed/embed first"):
         stages.train(tiny().train, store)
+
+
+def test_a_result_that_got_lost_on_its_way_is_found_in_the_store(tmp_path, monkeypatch):
+    made, ingest = [], stages.ingest
+
+    def losing(*arguments, force, **keys):
+        made.append(ingest(*arguments, force=force, **keys))
+        if len(made) == 1:
+            raise MissingResult("State data is missing.")
+        return made[-1]
+
+    monkeypatch.setattr(stages, "ingest", losing)
+    done = run_stages(tiny(), StoreConfig(url=str(tmp_path / "store")), force=True, last="ingest")
+    assert [result.status for result in made] == ["computed", "hit"]
+    assert done["ingest"] == [made[1]] and made[0].ref == made[1].ref
 
 
 def test_a_refresh_takes_the_settings_of_the_last_full_run(store, whole):

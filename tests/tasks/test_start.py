@@ -18,7 +18,7 @@ from tests.tasks.by_hand import tiny
 
 @pytest.fixture
 def raw(store):
-    return result_of(ingest.fn(tiny().ingest, store)).ref
+    return result_of(ingest.fn(tiny(ingest={"sample_users": 50, "sample_items": 60}).ingest, store)).ref
 
 
 def prepared(store, raw, **settings):
@@ -40,7 +40,7 @@ def pairs_of(artifacts, split, part):
 
 def test_the_embeddings_of_common_users_and_items_are_where_training_starts(store, artifacts, raw):
     """From data with fewer items: numbers are others, and hardly a pair changes its part; both its ends start anew."""
-    first, second = prepared(store, raw, k_core=2, item_k_core=12), prepared(store, raw)
+    first, second = prepared(store, raw, k_core=2, item_k_core=6), prepared(store, raw)
     source = trained(store, first)[0].ref
     table = load_model(source).weights["backbone.table"].numpy()
     ids = [artifacts.table(of, "item_index")["item_id"].to_pylist() for of in (first, second)]
