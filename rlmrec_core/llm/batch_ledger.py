@@ -13,7 +13,7 @@ from typing import Literal
 
 from rlmrec_core.llm.budget import Cost
 from rlmrec_core.llm.database import is_alive
-from rlmrec_core.llm.ledger import Ledger, claim, end_call, keep_answer, settle
+from rlmrec_core.llm.ledger import Ledger, claim, end_call, is_answered, keep_answer, settle
 from rlmrec_core.llm.request import Request
 
 RowState = Literal["failed", "too long", "declined"]
@@ -61,7 +61,7 @@ class BatchLedger:
             committed, claimed = found[0] if found else 0.0, set[str]()
             for request, reserved_usd in requests:
                 known = db.execute("SELECT state, owner FROM requests WHERE key = ?", (request.key,)).fetchone()
-                if known and (known[0] in ("answered", "validated", "rejected", "declined") or known[1]):
+                if known and (known[1] or is_answered(db, request.key, known[0])):
                     continue
                 if budget is not None and committed + reserved_usd > budget + 1e-9:
                     return _opened(db, name, server, account, owner, claimed), True

@@ -132,7 +132,7 @@ class Ledger:
 
         def operation(db: sqlite3.Connection) -> Reserved:
             found = db.execute("SELECT state, owner FROM requests WHERE key = ?", (request.key,)).fetchone()
-            if found and found[0] in _ANSWERED:
+            if found and is_answered(db, request.key, found[0]):
                 return "known"
             if found and found[1] not in (None, self.owner):
                 if found[1].startswith("batch ") or is_alive(_owners(self.path), found[1]):
@@ -294,6 +294,12 @@ def claim(
     return int(made.lastrowid or 0)
 
 
+def is_answered(db: sqlite3.Connection, key: str, state: str) -> bool:
+    """Whether a request in this state need not be sent: it has an answer, or will never get one."""
+    found = "SELECT 1 FROM calls WHERE key = ? AND state = 'answered'"
+    return state == "declined" or (state in _ANSWERED and db.execute(found, (key,)).fetchone() is not None)
+
+
 def keep_answer(db: sqlite3.Connection, call_id: int, key: str, body: bytes) -> None:
     """The operation behind `Ledger.answered`."""
     db.execute("UPDATE calls SET state = 'answered', body = ? WHERE id = ?", (body, call_id))
@@ -312,8 +318,13 @@ def settle(db: sqlite3.Connection, call_id: int, cost: Cost) -> None:
 
 
 def end_call(db: sqlite3.Connection, call_id: int, state: str, reason: str | None) -> None:
-    """End a call without an answer; unless it is lost, and may have been billed, its money is free again."""
-    account, held = db.execute("SELECT account, held FROM calls WHERE id = ?", (call_id,)).fetchone()
+    """End a call without an answer; unless it is lost, and may have been billed, its money is free again.
+
+    An answer that was kept stays: whoever sent the call may have been stopped while it was being written.
+    """
+    account, held, now = db.execute("SELECT account, held, state FROM calls WHERE id = ?", (call_id,)).fetchone()
+    if now == "answered":
+        return
     db.execute("UPDATE calls SET state = ?, reason = ? WHERE id = ?", (state, _storable(reason), call_id))
     if state != "lost":
         _commit_money(db, account, -held)

@@ -1,5 +1,6 @@
 """Nothing paid is lost, and nothing is paid twice, however often the process dies."""
 
+import asyncio
 import json
 import multiprocessing
 import random
@@ -14,6 +15,7 @@ import pytest
 
 from rlmrec_core.llm.answers import ChatAnswer
 from rlmrec_core.llm.ledger import open_ledger
+from rlmrec_core.llm.request import Request
 from rlmrec_core.profiling.parser import RejectedAnswer, parse_profile
 from tests.fake_llm import FakeLLM
 from tests.fake_llm.__main__ import at_random
@@ -84,6 +86,40 @@ def test_a_ledger_that_another_process_is_just_making_is_waited_for(tmp_path, ta
         with open_ledger(path) as ledger:
             assert ledger.account("any")["calls"] == {}
         done.join()
+
+
+def test_a_run_stopped_while_an_answer_is_written_has_it(tmp_path):
+    request = Request("key", "chat", "m", {"messages": []}, 3, 5)
+
+    async def asked(ledger):
+        call = await ledger.reserve(request, 0.5, "any", None)
+        if isinstance(call, int):
+            await ledger.sent(call)
+        return call
+
+    async def first():
+        with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            call = await asked(ledger)
+            writing = asyncio.ensure_future(ledger.answered(call, request.key, b"{}"))
+            await asyncio.sleep(0)
+            writing.cancel()  # Ctrl-C: nobody waits for it any more
+            ledger.unanswered(call, "cancelled", lost=True)
+
+    async def second():
+        with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            assert await asked(ledger) == "known"
+            assert ledger.answer(request.key) == b"{}"
+            assert ledger.unsettled(request.key)
+
+    async def damaged():
+        """As an earlier version left it: said to be answered, and lost."""
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as db:
+            db.execute("UPDATE calls SET state = 'lost'")
+        with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+            assert isinstance(await asked(ledger), int)
+
+    for run in (first, second, damaged):
+        asyncio.run(run())
 
 
 def is_usable(body):
