@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from flows import in_use
@@ -332,7 +332,7 @@ def metrics_table(metrics: list[dict[str, Any]]) -> Table | str:
     rows = comparison(metrics, part)
     if not rows:
         return "nothing is held out for validation or test (prepare.ratios): nothing was measured"
-    table = Table(part, *(row["model"] for row in rows))
+    table = Table(Column(part, no_wrap=True), *(Column(row["model"], overflow="fold") for row in rows))
     for name in list(rows[0])[1:]:
         table.add_row(name, *(f"{row[name]:.4f}" for row in rows))
     return table
