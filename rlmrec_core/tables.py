@@ -238,6 +238,38 @@ WRITTEN_REASONS = pa.schema(
         pa.field("attempts", pa.int32()),
     ]
 )
+ORDERS = pa.schema(
+    [
+        pa.field("user", pa.int32(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        # How many of the model's best items were to be put in order, and their numbers, best first.
+        pa.field("n_candidates", pa.int32(), nullable=False),
+        pa.field("candidates", pa.list_(pa.int32()), nullable=False),
+        # The language model's answer as it came, also what stands for no candidate; null where there is no list.
+        pa.field("items", pa.list_(pa.int32())),
+        # listed; unlisted, where no answer held a list; or unanswered, where none came.
+        pa.field("status", pa.string(), nullable=False),
+        # Whether the first answer held no list.
+        pa.field("again", pa.bool_(), nullable=False),
+        pa.field("reasoning", pa.string()),
+        *(WRITTEN_REASONS.field(name) for name in ("error", "model", "prompt_version", "prompt_hash", "tokens_in")),
+        *(WRITTEN_REASONS.field(name) for name in ("tokens_out", "cost_usd", "finish_reason", "attempts")),
+    ]
+)
+ORDER_SCORES = pa.schema(
+    [
+        pa.field("n_candidates", pa.int32(), nullable=False),
+        # Whose order it is a score of: model, repaired, strict; or answers, of which invented, repeated and missing are
+        # shares of places, unparseable and without_list shares of users.
+        pa.field("list", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("n_users", pa.int32(), nullable=False),
+        *(METRICS.field(name) for name in ("value", "low", "high")),
+        # Over the model's own order, and Wilcoxon's signed-rank test over users.
+        *(SIGNIFICANCE.field(name) for name in ("gain", "p_wilcoxon", "p_wilcoxon_holm")),
+    ]
+)
 
 
 class TableError(ValueError):

@@ -13,6 +13,7 @@ from rlmrec_core.config.section import key_fields
 from rlmrec_core.gates.figures import failures
 from rlmrec_core.llm.ledger import open_ledger
 from rlmrec_core.profiling import ProfileResult, TrainCorpus, prompt_digest
+from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.shard import Shard, Workplace
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter
 from tasks import report, shards
@@ -85,6 +86,11 @@ def run_profiles(
         figures = audit(artifacts.table(result.ref, "profiles", ["id", "summarization"]))
         show_audit(stage.name, artifacts, ArtifactRef("prepare", stage.inputs["prepare"], artifacts.url), figures)
     return result
+
+
+def settled(rows: list[ProfileRow]) -> list[ProfileRow]:
+    """What was refused as useless stays replaced; what did not come is worth another try."""
+    return [replace(row, worth_retrying=row.worth_retrying and not row.rejected) for row in rows]
 
 
 def lacking(errors: Iterable[str], total: int, what: str) -> str:

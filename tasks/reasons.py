@@ -21,7 +21,7 @@ from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.tables import WRITTEN_REASONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.profiles import lacking, show_costs, show_spent, workplace
+from tasks.profiles import lacking, settled, show_costs, show_spent, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -50,7 +50,7 @@ def write_reasons(
         place = workplace(stage, artifacts, stage.name)
         job = reasons_job(lambda: lists.reasons(config), lists.names(), config, place.ledger, place.account)
         total = sum(1 for _ in lists.reasons(config))
-        result = ProfileResult(map(_finally, job.rows()), "", total, place.progress, job.report)
+        result = ProfileResult(map(settled, job.rows()), "", total, place.progress, job.report)
         try:
             out.batches(
                 "reasons", WRITTEN_REASONS, lists.with_sentences(_written(result, lists.reasons(config), config))
@@ -148,11 +148,6 @@ def _page(figures: str, table: pa.Table) -> str:
     reasons = Counter(error[:160] for error in table["error"].drop_null().to_pylist()).most_common(_SHOWN)
     rows = [{"replaced": number, "why": report.as_text(error)} for error, number in reasons]
     return "\n\n".join(filter(None, [figures, report.markdown_table(rows) if rows else "", quoted]))
-
-
-def _finally(rows: list[ProfileRow]) -> list[ProfileRow]:
-    """A sentence that was refused stays replaced; one that did not come is worth another try."""
-    return [replace(row, worth_retrying=row.worth_retrying and not row.rejected) for row in rows]
 
 
 def _written(result: ProfileResult, reasons: Iterator[Reason], config: ReasonsConfig) -> Iterator[ProfileRow]:

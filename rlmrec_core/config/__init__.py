@@ -7,6 +7,7 @@ from rlmrec_core.config.gates import Check, GatesConfig
 from rlmrec_core.config.pipeline import PipelineConfig, config_toml, dataset_preset, load_config
 from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
 from rlmrec_core.config.reasons import ReasonsConfig
+from rlmrec_core.config.rerank import RerankConfig
 from rlmrec_core.config.search import SearchConfig, SearchRange
 from rlmrec_core.config.text import EmbedConfig, LlmConfig, ProfileConfig
 from rlmrec_core.config.training import TrainConfig
@@ -25,6 +26,7 @@ __all__ = [
     "ProfileConfig",
     "ReasonsConfig",
     "RecommendConfig",
+    "RerankConfig",
     "SearchConfig",
     "SearchRange",
     "SettingsError",

@@ -16,6 +16,7 @@ from rlmrec_core.config.faults import SettingsError, quoted, settings_error
 from rlmrec_core.config.gates import GatesConfig
 from rlmrec_core.config.ranking import EvaluateConfig, RecommendConfig
 from rlmrec_core.config.reasons import ReasonsConfig
+from rlmrec_core.config.rerank import RerankConfig
 from rlmrec_core.config.search import SearchConfig
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.text import EmbedConfig, ProfileConfig
@@ -56,6 +57,9 @@ class PipelineConfig(Section):
     recommend: RecommendConfig = Field(RecommendConfig(), description="Top-K lists")
     reasons: ReasonsConfig = Field(ReasonsConfig(), description="Why each item stands in each list")
     gates: GatesConfig = Field(GatesConfig(), description="What a run must be like for its lists to be put to use")
+    rerank: RerankConfig = Field(
+        RerankConfig(), description="Candidates in the order of a language model (figure1); a run does not read it"
+    )
     search: SearchConfig = Field(SearchConfig(), description="Search of hyper-parameters; a run does not read it")
     engine: EngineConfig = Field(EngineConfig(), description="Where the work is done; changes no result")
 

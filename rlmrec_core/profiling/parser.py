@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from json_repair import repair_json
@@ -47,11 +48,14 @@ class Profile:
     reasoning: str
 
 
-def object_form(name: str, keys: Sequence[str]) -> dict[str, Any]:
-    """What the server is asked to enforce, where it can: one object with these strings."""
+def object_form(name: str, keys: Sequence[str], kinds: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """What the server is asked to enforce, where it can: one object with these keys.
+
+    kinds: JSON schemas of what is no string.
+    """
     schema = {
         "type": "object",
-        "properties": {key: {"type": "string"} for key in keys},
+        "properties": {key: kinds.get(key, {"type": "string"}) for key in keys},
         "required": list(keys),
         "additionalProperties": False,
     }
@@ -134,8 +138,7 @@ def parse_object(text: str, most_words: Mapping[str, int]) -> list[str]:
 
     most_words: the keys that it must have, and no other, with the limit of each text. Raises RejectedAnswer.
     """
-    bare = _THOUGHT.sub("", text)
-    answer = _only_object(bare[bare.rfind(_THOUGHT_END) + len(_THOUGHT_END) :] if _THOUGHT_END in bare else bare)
+    answer = answer_object(text)
     if missing := [key for key in most_words if key not in answer]:
         raise RejectedAnswer(f"the key {' and '.join(missing)} is missing")
     if unknown := sorted(set(answer) - set(most_words)):
@@ -148,6 +151,12 @@ def parse_object(text: str, most_words: Mapping[str, int]) -> list[str]:
         if len(prose) > most * _CHARACTERS:
             raise RejectedAnswer(f"{key} has {len(prose)} characters, at most {most * _CHARACTERS} are allowed")
     return list(found.values())
+
+
+def answer_object(text: str) -> dict[str, Any]:
+    """The one object in `text`, which may be wrapped as in `parse_profile`. Raises RejectedAnswer."""
+    bare = _THOUGHT.sub("", text)
+    return _only_object(bare[bare.rfind(_THOUGHT_END) + len(_THOUGHT_END) :] if _THOUGHT_END in bare else bare)
 
 
 def _prose(key: str, value: Any) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import and_
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from rlmrec_core.model_id import ModelId
 
 BASE = "base"
 METRICS_TESTED = ("recall", "ndcg")
+Name = TypeVar("Name")
 _Group = tuple[str, str, str, str, str, int]
 """Backbone, variant, settings, label, metric, k."""
 
@@ -59,8 +60,8 @@ def significance(
     corrected = _holm_by_metric({group: test.p for group, test in over_seeds.items()})
     of_users = _over_users(by_user, part) if by_user is not None else {}
     pairs = {group: _pairs(group, chosen[group], runs, of_users) for group in runs}
-    wilcoxon = {group: _wilcoxon(of_group) for group, of_group in pairs.items()}
-    wilcoxon_corrected = _holm_by_metric(wilcoxon)
+    over_users = {group: wilcoxon(of_group) for group, of_group in pairs.items()}
+    wilcoxon_corrected = _holm_by_metric(over_users)
     drawn = {group: bootstrap(*of_group[0]) if len(of_group) == 1 else _Test() for group, of_group in pairs.items()}
     drawn_corrected = _holm_by_metric({group: test.p for group, test in drawn.items()})
     names = {group[:3]: group[3] for group in runs}
@@ -82,7 +83,7 @@ def significance(
                 corrected.get(group),
                 drawn[group].p,
                 drawn_corrected.get(group),
-                wilcoxon[group],
+                over_users[group],
                 wilcoxon_corrected.get(group),
             )
         )
@@ -93,9 +94,9 @@ def significance(
     )
 
 
-def holm(p_values: Mapping[_Group, float]) -> dict[_Group, float]:
+def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     """Holm's step-down correction: the i-th smallest of m times m - i + 1, never below an earlier one, at most 1."""
-    corrected: dict[_Group, float] = {}
+    corrected: dict[Name, float] = {}
     least = 0.0
     for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
         least = max(least, min(1.0, (len(p_values) - place) * p))
@@ -220,7 +221,8 @@ def _pairs(
     return [(values[name].to_numpy(), reference[name].to_numpy()) for values, reference in models]
 
 
-def _wilcoxon(pairs: Sequence[_Pair]) -> float | None:
+def wilcoxon(pairs: Sequence[_Pair]) -> float | None:
+    """p of Wilcoxon's signed-rank test over users, of the mean difference over all pairs; None where nobody differs."""
     if not pairs:
         return None
     differences = np.mean([own - reference for own, reference in pairs], axis=0)

@@ -16,9 +16,12 @@ def prompt_hash(body: Body) -> str:
 
 
 def chat(body: Body) -> Body:
-    """A profile that names the prompt it was made from."""
+    """A profile that names the prompt it was made from; where an order of candidates is asked for, one."""
     name = prompt_hash(body)
-    told = {"summarization": f"People who enjoy what {name[:8]} offers.", "reasoning": f"It follows from {name[8:16]}."}
+    told: Body = {"summarization": f"People who enjoy what {name[:8]} offers."}
+    if body.get("response_format", {}).get("json_schema", {}).get("name") == "order":
+        told = {"items": _order(json.loads(body["messages"][1]["content"])["candidates"], int(name[:15], 16))}
+    told["reasoning"] = f"It follows from {name[8:16]}."
     words = sum(len(message["content"].split()) for message in body["messages"])
     return {
         "id": f"chatcmpl-{name[:12]}",
@@ -40,6 +43,15 @@ def embeddings(body: Body) -> Body:
     tokens = sum(len(text.split()) for text in body["input"])
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "model": body["model"], "data": data[::-1], "usage": usage}
+
+
+def _order(candidates: list[Body], seed: int) -> list[int]:
+    """Twenty candidates, now and then with an index that is invented, repeated or missing, as models answer."""
+    rng = np.random.default_rng(seed)
+    items = [int(candidates[place]["index"]) for place in rng.permutation(len(candidates))[:20]]
+    for place, kind in zip(rng.integers(len(items), size=2), rng.integers(8, size=2), strict=True):
+        items[place] = {0: 9_999_999, 1: items[0]}.get(int(kind), items[place])
+    return items[: len(items) - int(rng.integers(8) == 0)]
 
 
 def _vector(text: str) -> list[float]:

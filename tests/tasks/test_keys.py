@@ -23,12 +23,13 @@ from rlmrec_core.config import (
     ProfileConfig,
     ReasonsConfig,
     RecommendConfig,
+    RerankConfig,
 )
 from rlmrec_core.config.registry import FAMILIES, alignment_settings, backbone_settings
 from rlmrec_core.config.section import NOT_IN_KEY, NotInKey, Section, key_fields
 from rlmrec_core.config.training import RunSettings
 from storage import artifact_key
-from tasks import embed, evaluate, ingest, item_profiles, prepare, reasons, recommend, train, user_profiles
+from tasks import embed, evaluate, ingest, item_profiles, prepare, reasons, recommend, rerank, train, user_profiles
 
 RECORD = Path(__file__).with_name("defaults.json")
 STAGES: dict[str, tuple[int, type[BaseModel]]] = {
@@ -41,6 +42,7 @@ STAGES: dict[str, tuple[int, type[BaseModel]]] = {
     "evaluate": (evaluate.VERSION, EvaluateConfig),
     "recommend": (recommend.VERSION, RecommendConfig),
     "reasons": (reasons.VERSION, ReasonsConfig),
+    "rerank": (rerank.VERSION, RerankConfig),
 }
 RUN = RunSettings(
     backbone="lightgcn", variant="con", seed=1, weight_decay=0.0, backbone_settings={"n_layers": 2},
