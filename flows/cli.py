@@ -23,7 +23,7 @@ from flows.faults import explain, is_known, record
 from flows.services import absolute, settle
 from flows.terminal import Console, StoreOption, own_command
 from rlmrec_core.config import PipelineConfig, SettingsError, load_config
-from rlmrec_core.experiments import RECIPES, RecipeName, applied
+from rlmrec_core.experiments import RECIPES, RecipeName, applied, n_models
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 
 
@@ -129,8 +129,7 @@ def experiment(
 ) -> None:
     """Make a table or figure of the paper from your data; run again, it computes only what is missing."""
     chosen = settings(config, dataset, data, set_ or [], name)
-    n_models = len(applied(recipe, chosen, seeds).train.runs())
-    console.print(f"{RECIPES[recipe].title}: {n_models} models")
+    console.print(f"{RECIPES[recipe].title}: {n_models(recipe, applied(recipe, chosen, seeds))} models")
     home = settle(store)
     from flows.runs import run_deployment
 

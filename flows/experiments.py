@@ -7,9 +7,10 @@ from pydantic import Field
 
 from flows.full_pipeline import end_stages, gated, run_stages
 from rlmrec_core.config import PipelineConfig
-from rlmrec_core.experiments import RecipeName, applied
-from storage import StoreConfig
+from rlmrec_core.experiments import RecipeName
+from storage import ArtifactStore, StoreConfig
 from tasks.gates import Gates
+from tasks.stages import Done
 
 
 @flow(name="experiments", persist_result=False, on_crashed=[end_stages])
@@ -34,8 +35,19 @@ def experiments(
     def work(settings: PipelineConfig, gates: Gates) -> None:
         from tasks.experiment import experiment  # loads torch, which takes seconds
 
-        done = run_stages(settings, store, last="evaluate", gates=gates)
-        prepare, evaluate = (done[stage][0].ref for stage in ("prepare", "evaluate"))
-        experiment(recipe, store, prepare, evaluate, config.data_name)
+        artifacts = ArtifactStore.open(store)
 
-    return gated(applied(recipe, config, seeds), store, work)
+        def run(of_arm: PipelineConfig, first: str, last: str, done: Done) -> Done:
+            # Arms differ in their data: each is held against what is in use under its own settings.
+            own = Gates(artifacts, of_arm)
+            try:
+                made = run_stages(of_arm, store, first=first, last=last, done=done, gates=own)
+            finally:
+                gates.verdicts += own.verdicts
+            for stage in made.keys() - done.keys():
+                gates.done[stage] = [*gates.done.get(stage, ()), *made[stage]]
+            return made
+
+        experiment(recipe, settings, store, seeds, run)
+
+    return gated(config, store, work)

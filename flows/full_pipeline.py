@@ -100,17 +100,19 @@ def run_stages(
     *,
     first: str = "ingest",
     last: str = "reasons",
+    done: Mapping[str, list[StageResult]] | None = None,
     previous: ArtifactRef | None = None,
     gates: Gates | None = None,
 ) -> Done:
     """The flows of the stages from `first` to `last`, in their order; those are left out that no model needs.
 
-    Where what a stage reads was not made here, its latest artifact is taken.
+    Where what a stage reads was neither made here nor stands in `done`, its latest artifact is taken.
 
+    done: What other calls made; it is in what is returned, too.
     previous: User profiles of an earlier run, kept for those who changed too little.
     gates: Check the figures of each stage once it has ended; they may stop the run.
     """
-    done: Done = {}
+    done = dict(done or {})
     for spec in between(first, last):
         if not is_wanted(spec, config):
             continue

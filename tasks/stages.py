@@ -208,10 +208,17 @@ def inputs_of_all(spec: StageSpec, done: Mapping[str, Sequence[StageResult]]) ->
     return inputs_of(spec, {stage: done.get(f"{stage}{ALL}", results) for stage, results in done.items()})
 
 
-def run_by_hand(config: PipelineConfig, store: StoreConfig, last: str = "reasons") -> Done:
-    """The stages up to `last`, in this process and without a Prefect server."""
-    done: Done = {}
-    for spec in between(last=last):
+def run_by_hand(
+    config: PipelineConfig,
+    store: StoreConfig,
+    last: str = "reasons",
+    *,
+    first: str = "ingest",
+    done: Mapping[str, list[StageResult]] | None = None,
+) -> Done:
+    """The stages from `first` to `last`, on what is done, in this process and without a Prefect server."""
+    done = dict(done or {})
+    for spec in between(first, last):
         if not is_wanted(spec, config):
             continue
         calls = spec.calls(getattr(config, spec.name), inputs_of(spec, done))

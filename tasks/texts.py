@@ -73,6 +73,11 @@ class Texts:
                 "the vectors of these lists came with the data, and what made them is not known here: lists from a "
                 "text need an encoder of this machine (embed.encoder)"
             )
+        if config.encoder == "tfidf":
+            raise NoTexts(
+                "the texts of these lists were embedded by counting the words of all of them, which places no other "
+                "text: lists from a text need another encoder (embed.encoder)"
+            )
         *coefficients, intercept = vectors_of(table)
         return cls(open_encoder(config, Workplace(artifacts.ledger_path)), TextMap(np.stack(coefficients), intercept))
 

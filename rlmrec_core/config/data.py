@@ -218,6 +218,11 @@ class PrepareConfig(Section):
 
     since: date | None = Field(None, description="Drop interactions before this day (UTC), and those without a time")
     before: date | None = Field(None, description="Drop interactions from this day on (UTC), and those without a time")
+    half: Literal["first", "second"] | None = Field(
+        None,
+        description="Keep the earlier or the later half of each user's interactions, and none without a time: two "
+        "periods of data whose users were not active for years",
+    )
     min_rating: float | None = Field(
         3.0, description="Drop interactions rated below this, keep unrated ones; none keeps all"
     )

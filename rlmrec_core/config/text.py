@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from rlmrec_core.config.section import NOT_IN_KEY, InKey, Section
 
@@ -181,10 +181,10 @@ class ProfileConfig(Section):
 class EmbedConfig(Section):
     """How profiles become semantic vectors (RLMRec, section 3.2)."""
 
-    encoder: Literal["minilm", "sentence-transformers", "openai", "imported"] = Field(
+    encoder: Literal["minilm", "sentence-transformers", "openai", "imported", "tfidf"] = Field(
         "minilm",
         description="minilm runs offline on the CPU; imported takes the vectors that came with the data "
-        "(ingest.item_vectors_file, or a release that has them)",
+        "(ingest.item_vectors_file, or a release that has them); tfidf counts words, to compare the others with",
     )
     model: str | None = Field(None, description="Model name for sentence-transformers or openai")
     base_url: Address = Field(
@@ -219,6 +219,14 @@ class EmbedConfig(Section):
         None, ge=64, le=300_000, description="Tokens in one batch; none takes 1024 on the CPU, 100,000 for a server"
     )
 
+    @model_validator(mode="after")
+    def _weighs_words_of_its_texts_alone(self) -> Self:
+        if self.encoder == "tfidf" and self.new_items:
+            raise ValueError(
+                "encoder tfidf weighs words by the texts of one run and cannot place new items: take minilm"
+            )
+        return self
+
     def resolved(self, environment: Mapping[str, str] = os.environ) -> Self:
         """These settings with the server's address taken from the environment where it is left open.
 
@@ -226,6 +234,8 @@ class EmbedConfig(Section):
         """
         if self.encoder == "minilm":
             return self.model_copy(update={"model": None, "base_url": None})
+        if self.encoder == "tfidf":
+            return self.model_copy(update={"model": None, "base_url": None, "batch_tokens": None})
         if self.encoder == "imported":
             plain = EmbedConfig()
             unread = ("model", "base_url", "embed_source", "batch_tokens")

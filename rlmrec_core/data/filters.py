@@ -72,6 +72,24 @@ def within_dates(edges: Edges, config: PrepareConfig, log: FilterLog) -> Edges:
     return kept
 
 
+def halved(edges: Edges, config: PrepareConfig, log: FilterLog) -> Edges:
+    """The earlier or the later half of each user's interactions; of an odd number the first half has one more.
+
+    What has the same time comes in the order of the raw data.
+    """
+    if config.half is None:
+        return edges
+    edges = edges.take(edges.time != NO_TIME)
+    order = np.lexsort((edges.time, edges.user))
+    user = edges.user[order]
+    place = np.arange(len(order)) - np.searchsorted(user, user)
+    later = np.empty(len(order), bool)
+    later[order] = 2 * place >= np.bincount(user)[user]
+    kept = edges.take(later if config.half == "second" else ~later)
+    log.record("half", kept, "leave out prepare.half, or name the column of times in ingest.columns.timestamp")
+    return kept
+
+
 def filtered(edges: Edges, config: PrepareConfig, texts: TextLengths, draws: Draws, log: FilterLog) -> Edges:
     """Rating threshold, minimum text, sample of users, k-core to its fixed point."""
     for step, (keep, way_out) in _steps(config, texts, draws).items():

@@ -15,7 +15,7 @@ from rlmrec_core.data import dataset_statistics
 from rlmrec_core.data.draws import Draws
 from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions, n_distinct
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.filters import FilterLog, deduplicated, filtered, within_dates, without_cold
+from rlmrec_core.data.filters import FilterLog, deduplicated, filtered, halved, within_dates, without_cold
 from rlmrec_core.data.partition import LEFT_OUT, divide
 from rlmrec_core.data.texts import Lengths, TextLengths, lengths_of
 from rlmrec_core.tables import (
@@ -77,10 +77,12 @@ def _chosen(
     edges = coded.edges
     log.record("read", edges, "the interactions table is empty; check ingest")
     if (edges.part >= 0).all():
+        if config.half:
+            raise DataError.at("ready-made parts are kept as they are and have no halves", "leave out prepare.half")
         edges = deduplicated(edges, log)
         return edges, edges.take(np.zeros(0, np.int64)), 0
     draws = Draws(coded.user_ids, coded.item_ids, config.seed)
-    edges = deduplicated(within_dates(edges, config, log), log)
+    edges = halved(deduplicated(within_dates(edges, config, log), log), config, log)
     edges = filtered(edges, config, texts, draws, log)
     edges, cold = without_cold(edges, config, draws, log)
     division = divide(edges, config.scope, config.ratios, draws.pairs("split", edges.user, edges.item))

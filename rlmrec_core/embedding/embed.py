@@ -119,7 +119,7 @@ def embed_shard(
 ) -> tuple[pa.Table | None, dict[str, Any]]:
     """The shard of `place` of what `embed` with the same arguments has to do: vectors to be joined, and a report.
 
-    None instead of vectors where they are in the ledger. An encoder named by sentence-transformers is not divided.
+    None instead of vectors where they are in the ledger. Only the work of minilm and of a server is divided.
     """
     config = config.resolved()
     texts = _distinct(*_texts(corpus, item_profiles, user_profiles, config))
@@ -151,6 +151,10 @@ def open_encoder(config: EmbedConfig, place: Workplace) -> Encoder:
         from rlmrec_core.embedding.named import NamedEncoder
 
         return NamedEncoder(str(config.model))
+    if config.encoder == "tfidf":
+        from rlmrec_core.embedding.tfidf import HashedTfidf
+
+        return HashedTfidf()
     return _shard_encoder(config, place)
 
 

@@ -1,7 +1,6 @@
 """The paper's tables and figures as recipes over the stages."""
 
-from rlmrec_core.experiments.picture import picture
-from rlmrec_core.experiments.recipes import RECIPES, RecipeName, applied
-from rlmrec_core.experiments.rows import EXPERIMENT, latex, markdown, rows_of
+from rlmrec_core.experiments.recipes import RECIPES, Arm, RecipeName, applied, arms, n_models
+from rlmrec_core.experiments.sheet import Sheet, latex, markdown, picture
 
-__all__ = ["EXPERIMENT", "RECIPES", "RecipeName", "applied", "latex", "markdown", "picture", "rows_of"]
+__all__ = ["RECIPES", "Arm", "RecipeName", "Sheet", "applied", "arms", "latex", "markdown", "n_models", "picture"]

@@ -1,23 +1,121 @@
-"""A table of the paper from what evaluate measured."""
+"""Experiments in this process: what is in the artifact, what a second one costs, and what a kill costs."""
 
-from rlmrec_core.experiments import EXPERIMENT
-from tasks import datasets
-from tasks.experiment import LATEX, MARKDOWN, PNG, SVG, experiment, noted
-from tasks.stage import result_of
-from tasks.stages import run_by_hand
-from tests.tasks.by_hand import tiny
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from rlmrec_core.config import load_config
+from rlmrec_core.data import DataError
+from rlmrec_core.experiments import RECIPES, RecipeName, applied, n_models
+from rlmrec_core.experiments.accuracy import EXPERIMENT
+from rlmrec_core.experiments.efficiency import SECONDS
+from rlmrec_core.experiments.far_neighbours import FAR_NEIGHBOURS
+from storage import ArtifactStore, StoreConfig
+from tasks import datasets, report
+from tasks import speed as timing
+from tasks import train as training
+from tasks.experiment import LATEX, MARKDOWN, PNG, SETTINGS, SVG, experiment_by_hand, noted
+from tests.tasks.experiments import small
+from tests.tasks.test_search import files
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = {"accuracy": EXPERIMENT, "seconds": SECONDS, "far neighbours": FAR_NEIGHBOURS}
 
 
-def test_rows_and_tables_are_an_artifact_of_their_own(store, artifacts):
-    done = run_by_hand(tiny(train={"variants": ["base"], "seeds": [1, 2]}), store, last="evaluate")
-    prepare, evaluate = (done[stage][0].ref for stage in ("prepare", "evaluate"))
-    made = result_of(experiment.fn("table1", store, prepare, evaluate, "sample"))
-    rows = artifacts.table(made.ref, "rows")
-    assert rows.schema.equals(EXPERIMENT) and "lightgcn base" in rows["label"].to_pylist()
-    assert "| lightgcn base |" in artifacts.read_bytes(made.ref, MARKDOWN).decode()
-    assert "lightgcn base &" in artifacts.read_bytes(made.ref, LATEX).decode()
-    assert b"lightgcn base" in artifacts.read_bytes(made.ref, SVG)
-    assert artifacts.read_bytes(made.ref, PNG).startswith(b"\x89PNG")
-    assert datasets.read(artifacts, "sample", noted("table1")) == {"key": made.ref.key}
-    assert result_of(experiment.fn("table1", store, prepare, evaluate, "sample")).status == "hit"
-    assert result_of(experiment.fn("table2", store, prepare, evaluate, "sample")).ref.key != made.ref.key
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store in which every recipe has run, and their results; not to be written to."""
+    store = StoreConfig(url=str(tmp_path_factory.mktemp("made") / "artifacts"))
+    return store, {name: experiment_by_hand(name, small(), store, 1) for name in get_args(RecipeName)}
+
+
+@pytest.mark.parametrize("recipe", get_args(RecipeName))
+def test_every_recipe_makes_rows_tables_and_pictures(made, recipe):
+    store, results = made
+    artifacts, ref = ArtifactStore.open(store), results[recipe].ref
+    rows = artifacts.table(ref, "rows")
+    assert rows.schema.equals(SCHEMAS[RECIPES[recipe].shows]) and len(rows)
+    labels = list(dict.fromkeys(rows["label"].to_pylist()))
+    written = {name: artifacts.read_bytes(ref, name) for name in (MARKDOWN, LATEX, SVG)}
+    assert all(f"\n| {label} |".encode() in written[MARKDOWN] for label in labels)
+    assert all(label.replace("_", r"\_").encode() in written[LATEX] for label in labels)
+    assert all(label.encode() in written[SVG] for label in labels)
+    assert artifacts.read_bytes(ref, PNG).startswith(b"\x89PNG")
+    assert datasets.read(artifacts, "sample", noted(recipe))["key"] == ref.key
+
+
+@pytest.mark.parametrize("recipe", get_args(RecipeName))
+def test_a_second_experiment_computes_nothing(made, recipe, monkeypatch):
+    store, results = made
+    for module in (training, timing):
+        monkeypatch.setattr(module, "fit", None)
+    again = experiment_by_hand(recipe, small(), store, 1)
+    assert (again.status, again.ref) == ("hit", results[recipe].ref)
+
+
+def test_recipes_share_their_models(made):
+    store, _ = made
+    artifacts = ArtifactStore.open(store)
+    of_table1 = {ref.key for ref in artifacts.refs("train")}
+    assert len(of_table1) < sum(n_models(name, applied(name, small(), 1)) for name in RECIPES)
+
+
+def test_periods_share_no_pair_and_models_of_the_first_start_the_second(made):
+    store, results = made
+    artifacts = ArtifactStore.open(store)
+    rows = artifacts.table(results["table3"].ref, "rows").to_pylist()
+    starts = [row["started_from"] for row in rows if row["backbone"] == "gccf" and row["metric"] == "recall"]
+    names = ["gccf base", "gccf con", "gccf gen"]
+    assert set(starts) == {None, *names}
+    halves = {}
+    for ref in artifacts.refs("prepare"):
+        if half := artifacts.manifest(ref).content.config.get("half"):
+            ids = [artifacts.table(ref, f"{side}_index")[f"{side}_id"].to_pylist() for side in ("user", "item")]
+            split = artifacts.table(ref, "split").to_pylist()
+            halves[half] = {(ids[0][row["user"]], ids[1][row["item"]]) for row in split}
+    assert halves.keys() == {"first", "second"} and not halves["first"] & halves["second"]
+
+
+def test_the_settings_of_an_experiment_are_those_of_its_models(made, tmp_path):
+    store, results = made
+    file = tmp_path / SETTINGS
+    file.write_bytes(ArtifactStore.open(store).read_bytes(results["figure4"].ref, SETTINGS))
+    again = experiment_by_hand("figure4", load_config(file), store, 1)
+    assert (again.status, again.ref) == ("hit", results["figure4"].ref)
+
+
+def test_a_killed_experiment_goes_on(made, tmp_path):
+    """Killed every few epochs, it gives the bytes of one that was not; table 3 has models that wait for others."""
+    other = StoreConfig(url=str(tmp_path / "artifacts"))
+    command = [sys.executable, "-m", "tests.tasks.killed", other.url, "table3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 2
+    here, there = (
+        {name: one for name, one in files(store).items() if "speed" not in name} for store in (made[0], other)
+    )
+    assert there.items() <= here.items() and any(name.startswith("experiment/") for name in there)
+
+
+def test_an_estimate_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    told, store = [], StoreConfig(url=str(tmp_path / "artifacts"))
+    monkeypatch.setattr(report, "show_markdown", lambda key, text, title: told.append((key, text)))
+    for n_seeds in (1, 2, 2):
+        experiment_by_hand("figure6", small(), store, n_seeds)
+    estimates = [text for key, text in told if key == "experiment-figure6-estimate"]
+    assert estimates[0].startswith("2 models, 0 of them trained already; about ")
+    assert "for 2 kinds of them by a few measured epochs" in estimates[0]
+    assert estimates[1].startswith("4 models, 2 of them trained already; about ")
+    assert estimates[1].endswith("by what such models took on these data")
+    assert estimates[2] == "4 models, 4 of them trained already: nothing is left to train"
+
+
+def test_without_text_nobody_is_near(tmp_path):
+    config = load_config(
+        overrides={**small().model_dump(), "train": {**small().train.model_dump(), "variants": ["base"]}}
+    )
+    with pytest.raises(DataError, match="hold no text, which far neighbours are found by"):
+        experiment_by_hand("figure6", config, StoreConfig(url=str(tmp_path / "artifacts")), 1)

@@ -133,7 +133,7 @@ def test_a_killed_search_goes_on(searched, tmp_path):
     """Killed every few epochs, it gives the bytes of the one that was not."""
     store, _ = searched
     other = StoreConfig(url=str(tmp_path / "artifacts"))
-    command = [sys.executable, "-m", "tests.tasks.killed_search", other.url]
+    command = [sys.executable, "-m", "tests.tasks.killed", other.url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 2

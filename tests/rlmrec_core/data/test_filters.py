@@ -74,6 +74,35 @@ def test_dates_come_before_duplicates() -> None:
     assert prepared(rows, before=date(2020, 6, 1))["split"]["review"].to_pylist() == ["then"]
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6), st.integers(0, 4)), min_size=1, max_size=30))
+def test_the_halves_of_each_user_are_its_earlier_and_its_later_interactions(drawn: list[tuple[int, int, int]]) -> None:
+    latest = {
+        (user, item): (time, row)
+        for row, (user, item, time) in sorted(enumerate(drawn), key=lambda one: (one[1][2], one[0]))
+    }
+    rows = [(f"u{user}", f"i{item}", None, datetime(2020, 1, 1 + time)) for user, item, time in drawn]
+    expected: dict[str, set[tuple[str, str]]] = {"first": set(), "second": set()}
+    for user in {user for user, _ in latest}:
+        own = sorted((time_row, item) for (other, item), time_row in latest.items() if other == user)
+        for place, (_, item) in enumerate(own):
+            expected["second" if place >= len(own) / 2 else "first"].add((f"u{user}", f"i{item}"))
+    for half, pairs in expected.items():
+        if not pairs:
+            continue
+        tables = drain(prepare(interactions(rows), NO_ITEMS, PrepareConfig(min_rating=None, k_core=1, half=half)))
+        ids = [tables[f"{side}_index"][f"{side}_id"].to_pylist() for side in ("user", "item")]
+        split = tables["split"].to_pylist()
+        assert {(ids[0][row["user"]], ids[1][row["item"]]) for row in split} == pairs
+
+
+def test_halves_need_times_and_whole_data() -> None:
+    with pytest.raises(DataError, match=r"'half' removed the last 2 interactions; leave out prepare.half"):
+        prepared([("u", "i"), ("u", "j")], half="first")
+    ready = [("u", "i", None, datetime(2020, 1, 1), None, "train")]
+    with pytest.raises(DataError, match=r"ready-made parts .* have no halves"):
+        prepared(ready, half="second")
+
+
 def test_short_reviews() -> None:
     rows = [("u", "long", None, None, "café!"), ("u", "short", None, None, "café"), ("u", "none", None, None, None)]
     tables = prepared(rows, min_review_chars=5)

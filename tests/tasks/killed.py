@@ -1,6 +1,6 @@
-"""Search in one process after another, each killed after a few epochs, until one gets through.
+"""A search or an experiment in one process after another, each killed after a few epochs, until one gets through.
 
-Prints how many were killed. The argument is the folder of the store.
+Prints how many were killed. The arguments are the folder of the store, and the name of a recipe for an experiment.
 """
 
 import os
@@ -9,7 +9,9 @@ import sys
 
 from storage import StoreConfig
 from tasks import train
+from tasks.experiment import experiment_by_hand
 from tasks.search import search_by_hand
+from tests.tasks.experiments import small
 from tests.tasks.searches import settings
 
 _EPOCHS = 7
@@ -27,14 +29,21 @@ def die_after(n_epochs: int) -> None:
     train.Narrator.__call__ = telling  # type: ignore[method-assign]
 
 
-def main(store: StoreConfig) -> None:
+def work(store: StoreConfig, recipe: str | None) -> None:
+    if recipe:
+        experiment_by_hand(recipe, small(), store, 1)  # type: ignore[arg-type]
+    else:
+        search_by_hand(settings(), store)
+
+
+def main(store: StoreConfig, recipe: str | None) -> None:
     kills = 0
     while True:
         # A fork of a process that has computed nothing yet: threads of a parent are not in its child.
         child = os.fork()
         if not child:
             die_after(_EPOCHS)
-            search_by_hand(settings(), store)
+            work(store, recipe)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
@@ -44,4 +53,4 @@ def main(store: StoreConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(StoreConfig(url=sys.argv[1]))
+    main(StoreConfig(url=sys.argv[1]), *(sys.argv[2:] or [None]))

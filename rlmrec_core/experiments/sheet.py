@@ -1,0 +1,89 @@
+"""The rows of an experiment as people read them, whatever they tell of: as Markdown, as LaTeX and as a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import matplotlib
+from matplotlib.figure import Figure
+
+_PAPER = "in the paper"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One model in the picture.
+
+    Attributes:
+        label: The model's name.
+        value: What was measured.
+        spread: Its deviation over seeds.
+        paper: The paper's figure, where the data are the paper's.
+        is_reference: Whether others are compared with it.
+    """
+
+    label: str
+    value: float
+    spread: float | None = None
+    paper: float | None = None
+    is_reference: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table for people.
+
+    Attributes:
+        header: Names of the columns; the first is the model's.
+        lines: One for each model, a cell for each column.
+        axis: What the bars measure.
+        bars: The picture.
+        notes: What the columns mean, and what was found, in sentences.
+    """
+
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    axis: str
+    bars: Sequence[Bar]
+    notes: Sequence[str] = ()
+
+
+def markdown(sheet: Sheet) -> str:
+    """The table and its notes."""
+    lines = ["| " + " | ".join(line) + " |" for line in sheet.lines]
+    table = ["| " + " | ".join(sheet.header) + " |", "|" + "---|" * len(sheet.header), *lines]
+    return "\n".join(table) + "\n" + "".join(f"\n{note}\n" for note in sheet.notes)
+
+
+def latex(sheet: Sheet) -> str:
+    """The table as a LaTeX tabular."""
+    first, *others = (" & ".join(map(_escaped, line)) + r" \\" for line in [sheet.header, *sheet.lines])
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(sheet.header) - 1)}}}"
+    return "\n".join([begin, r"\hline", first, r"\hline", *others, r"\hline", r"\end{tabular}", ""])
+
+
+def picture(sheet: Sheet, form: Literal["svg", "png"]) -> bytes:
+    """A bar for each model, with a mark where the paper's figure lies. The same sheet gives the same bytes."""
+    bars = list(sheet.bars)[::-1]  # bars are drawn from below
+    with matplotlib.rc_context({"svg.hashsalt": "rlmrec", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8, 1 + 0.25 * len(bars)), layout="constrained")
+        axes = figure.subplots()
+        colours = ["C7" if bar.is_reference else "C0" for bar in bars]
+        places = range(len(bars))
+        axes.barh(places, [bar.value for bar in bars], xerr=[bar.spread or 0.0 for bar in bars], color=colours)
+        printed = {place: bar.paper for place, bar in enumerate(bars) if bar.paper is not None}
+        if printed:
+            axes.plot(list(printed.values()), list(printed), "D", color="C1", markersize=4, label=_PAPER)
+            axes.legend(fontsize="small")
+        axes.set_yticks(places, [bar.label for bar in bars])
+        axes.set_xlabel(sheet.axis)
+        written = BytesIO()
+        figure.savefig(written, format=form, dpi=120, metadata={"Date": None} if form == "svg" else {"Software": None})
+    return written.getvalue()
+
+
+def _escaped(cell: str) -> str:
+    for plain, written in (("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("±", r"$\pm$"), ("*", r"$^{*}$")):
+        cell = cell.replace(plain, written)
+    return cell
