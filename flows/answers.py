@@ -101,11 +101,11 @@ def report(
     name: NameOption = None,
 ) -> None:
     """Make the report of what is in use, one page that stands alone, and open it."""
-    settle(store)
+    results = _open(store, name)
     from tasks.page import report_page
 
     artifacts = ArtifactStore.open(StoreConfig(url=absolute(store)))
-    address = report_page(artifacts, _open(store, name))
+    address = report_page(artifacts, results)
     console.print(address, markup=False)
     if open_ and artifacts.is_local:
         webbrowser.open(Path(address).as_uri())
@@ -127,6 +127,7 @@ def serve(
 
 
 def _open(store: str, name: str | None) -> "Results":
+    settle(store)
     from tasks.results import Results  # loads torch, which takes seconds
 
     return Results.open(ArtifactStore.open(StoreConfig(url=store)), name)

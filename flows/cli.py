@@ -324,14 +324,16 @@ def _warnings(last_run: dict[str, Any]) -> str:
 
 
 def metrics_table(metrics: list[dict[str, Any]]) -> Table | str:
-    """One column for each model, so that the table fits a narrow terminal; a sentence where nothing was measured."""
+    """One row for each model, at one length of lists; a sentence where nothing was measured."""
+    from rlmrec_core.tables import shown_k
     from tasks.metrics import comparison, shown_part
 
     part = shown_part(metrics)
-    rows = comparison(metrics, part)
+    rows = comparison(metrics, part, only=shown_k(metric["k"] for metric in metrics))
     if not rows:
         return "nothing is held out for validation or test (prepare.ratios): nothing was measured"
-    table = Table(Column(part, no_wrap=True), *(Column(row["model"], overflow="fold") for row in rows))
-    for name in list(rows[0])[1:]:
-        table.add_row(name, *(f"{row[name]:.4f}" for row in rows))
+    names = list(rows[0])[1:]
+    table = Table(Column(part, no_wrap=True), *(Column(name, justify="right") for name in names))
+    for row in rows:
+        table.add_row(row["model"], *(f"{row[name]:.4f}" for name in names))
     return table

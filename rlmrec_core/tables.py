@@ -1,6 +1,6 @@
 """Schemas of the tables that stages hand each other, and the check made on entry."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -281,6 +281,12 @@ def embeddings_schema(size: int) -> pa.Schema:
     return pa.schema(
         [pa.field("id", pa.int32(), nullable=False), pa.field("vector", pa.list_(pa.float32(), size), nullable=False)]
     )
+
+
+def shown_k(ks: Iterable[int]) -> int:
+    """The length of lists whose metrics speak for the others: 20, or the longest of `ks`."""
+    lengths = set(ks)
+    return 20 if 20 in lengths else max(lengths, default=0)
 
 
 def user_metrics_schema(columns: Sequence[str]) -> pa.Schema:

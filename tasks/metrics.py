@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking import BASELINES
+from rlmrec_core.tables import shown_k
 
 _GROUP = ("prepare", "backbone", "variant", "settings", "label", "part", "metric", "k")
 
@@ -21,13 +22,17 @@ def mean_over_seeds(metrics: pa.Table) -> list[dict[str, Any]]:
     return [{name: row[name] for name in _GROUP} | {name: row[f"{name}_mean"] for name in _VALUES} for row in means]
 
 
-def comparison(metrics: Iterable[dict[str, Any]], part: str) -> list[dict[str, Any]]:
-    """One row for each model with a column for each metric of `part`, such as recall@20."""
+def comparison(metrics: Iterable[dict[str, Any]], part: str, only: int | None = None) -> list[dict[str, Any]]:
+    """One row for each model with a column for each metric of `part`, such as recall@20; those at `shown_k` first.
+
+    only: the one length of lists to show, all if it is None.
+    """
+    measured = [metric for metric in metrics if metric["part"] == part and only in (None, metric["k"])]
+    first = shown_k(metric["k"] for metric in measured)
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for metric in metrics:
-        if metric["part"] == part:
-            row = rows.setdefault((metric["label"], metric["settings"]), {"model": metric["label"]})
-            row[f"{metric['metric']}@{metric['k']}"] = round(metric["value"], 4)
+    for metric in sorted(measured, key=lambda metric: metric["k"] != first):
+        row = rows.setdefault((metric["label"], metric["settings"]), {"model": metric["label"]})
+        row[f"{metric['metric']}@{metric['k']}"] = round(metric["value"], 4)
     return list(rows.values())
 
 
@@ -56,7 +61,7 @@ def best_model(metrics: pa.Table, variant: str, trained: Sequence[ModelId] = ())
     where nothing was measured on validation. Raises LookupError if there is no such model.
     """
     rows = [row for row in metrics.to_pylist() if row["part"] == "validation" and row["metric"] == "recall"]
-    k = 20 if any(row["k"] == 20 for row in rows) else max((row["k"] for row in rows), default=0)
+    k = shown_k(row["k"] for row in rows)
     measured = {ModelId(*(row[name] for name in ModelId._fields)): row["value"] for row in rows if row["k"] == k}
     scores = {name: value for name, value in measured.items() if name not in BASELINES} or dict.fromkeys(trained, 0.0)
     candidates = [name for name in scores if variant in ("best", name.variant)]

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
 
-import matplotlib
-from matplotlib.figure import Figure
-
 _PAPER = "in the paper"
 
 
@@ -65,6 +62,9 @@ def latex(sheet: Sheet) -> str:
 
 def picture(sheet: Sheet, form: Literal["svg", "png"]) -> bytes:
     """A bar for each model, with a mark where the paper's figure lies. The same sheet gives the same bytes."""
+    import matplotlib  # takes a second, which the command line need not wait for
+    from matplotlib.figure import Figure
+
     bars = list(sheet.bars)[::-1]  # bars are drawn from below
     with matplotlib.rc_context({"svg.hashsalt": "rlmrec", "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 1 + 0.25 * len(bars)), layout="constrained")

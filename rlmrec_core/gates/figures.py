@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlmrec_core.model_id import ModelId
+from rlmrec_core.tables import shown_k
 
 _DAY = 86_400.0
 _TEXTS = {"items": ("title", "description", "attributes"), "interactions": ("review",)}
@@ -83,7 +84,7 @@ def of_model(model: ModelId, metrics: pa.Table) -> list[Figure]:
     own = [row for row in metrics.to_pylist() if tuple(row[name] for name in ModelId._fields) == model]
     part = "test" if any(row["part"] == "test" for row in own) else "validation"
     measured = [row for row in own if row["part"] == part]
-    k = 20 if any(row["k"] == 20 for row in measured) else max((row["k"] for row in measured), default=0)
+    k = shown_k(row["k"] for row in measured)
     return [figure for row in measured if row["k"] == k for figure in _measured(row)]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlmrec_core.tables import SIGNIFICANCE
+from rlmrec_core.tables import SIGNIFICANCE, shown_k
 
 _SURE = 0.05
 _NAMES = {"recall": "Recall", "ndcg": "NDCG"}
@@ -23,7 +23,7 @@ def findings(significance: pa.Table) -> list[str]:
     if not set(SIGNIFICANCE.names) <= set(significance.column_names):
         return []  # written by an earlier version
     rows = [row for row in significance.to_pylist() if row["metric"] == "recall"]
-    k = 20 if any(row["k"] == 20 for row in rows) else max((row["k"] for row in rows), default=0)
+    k = shown_k(row["k"] for row in rows)
     compared = [row for row in rows if row["k"] == k and row["gain"] is not None and row["base"] != row["settings"]]
     # One backbone needs no name.
     backbone = {row["backbone"] for row in rows if row["base"]}

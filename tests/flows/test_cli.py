@@ -1,6 +1,7 @@
 """The command line, short of starting anything."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from flows.artifacts import collectable
 from flows.cli import app, metrics_table
 from flows.cli import settings as read_settings
 from flows.runs import unseen
+from flows.terminal import Console
 from storage import ArtifactRef, ArtifactStore, artifact_key
 from tasks import datasets, promotion
 from tasks.promotion import datasets_of
@@ -141,8 +143,19 @@ def put(store: ArtifactStore, stage: str, version: int, inputs: dict[str, str]) 
 
 def test_a_run_without_anything_to_measure_says_so():
     assert "nothing was measured" in str(metrics_table([]))
-    row = {"part": "validation", "label": "lightgcn base", "settings": "", "metric": "recall", "k": 20, "value": 0.5}
-    assert metrics_table([row]).columns[0].header == "validation"
+
+
+def test_models_are_shown_at_20_in_the_narrowest_terminal():
+    row = {"part": "validation", "label": "lightgcn con noise=0.05", "settings": "", "value": 0.5}
+    metrics = [row | {"metric": name, "k": k} for k in (5, 20) for name in ("recall", "ndcg", "coverage", "novelty")]
+    screen = Console(width=80, file=StringIO())
+    screen.print(metrics_table(metrics))
+    first, header, _, model, _ = screen.file.getvalue().splitlines()
+    assert len(first) <= 80
+    assert [cell.strip() for cell in header.split("┃")[1:-1]] == [
+        "validation", "recall@20", "ndcg@20", "coverage@20", "novelty@20",
+    ]  # fmt: skip
+    assert [cell.strip() for cell in model.split("│")[1:-1]] == ["lightgcn con noise=0.05", *4 * ["0.5000"]]
 
 
 def test_artifacts_are_listed_and_shown_with_their_lineage(lineage):
