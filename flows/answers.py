@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from flows.services import absolute, settle
+from flows.services import settle
 from flows.terminal import Console, StoreOption, plain
 from rlmrec_core.config.export import ExportConfig
 from storage import ArtifactStore, StoreConfig
@@ -104,7 +104,7 @@ def report(
     results = _open(store, name)
     from tasks.page import report_page
 
-    artifacts = ArtifactStore.open(StoreConfig(url=absolute(store)))
+    artifacts = ArtifactStore.open(StoreConfig(url=store))
     address = report_page(artifacts, results)
     console.print(address, markup=False)
     if open_ and artifacts.is_local:

@@ -49,6 +49,7 @@ console = Console(soft_wrap=True)
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings", exists=True, dir_okay=False)]
 DatasetOption = Annotated[str | None, typer.Option(help="Data set whose settings are the start; default: sample")]
 DataOption = Annotated[Path | None, typer.Option(help="Folder of the raw data", exists=True)]
+NameOption = Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated")
 ]
@@ -79,17 +80,16 @@ def run(
     store: StoreOption = "artifacts",
     set_: SetOption = None,
     force: Annotated[bool, typer.Option(help="Compute every stage anew")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
+    name: NameOption = None,
 ) -> None:
     """Run rlmrec/full-pipeline through its deployment and wait for the end; exit status 1 if it did not complete."""
     chosen = settings(config, dataset, data, set_ or [], name)
     home = settle(store)
     from flows.runs import run_deployment
 
-    address = absolute(store)
-    if not run_deployment(home, "rlmrec/full-pipeline", _parameters(chosen, address) | {"force": force}, console):
+    if not run_deployment(home, "rlmrec/full-pipeline", _parameters(chosen, store) | {"force": force}, console):
         raise typer.Exit(1)
-    _show_results(address, chosen.data_name, "" if address == absolute("artifacts") else f" --store {store}")
+    _show_results(store, chosen.data_name, "" if store == absolute("artifacts") else f" --store {store}")
 
 
 @app.command()
@@ -99,7 +99,7 @@ def search(
     data: DataOption = None,
     store: StoreOption = "artifacts",
     set_: SetOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
+    name: NameOption = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Settings to try for each backbone and variant")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training, all trials of a model together")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write best.toml to this file", dir_okay=False)] = None,
@@ -110,10 +110,9 @@ def search(
     home = settle(store)
     from flows.runs import run_deployment
 
-    address = absolute(store)
-    if not run_deployment(home, "search/search", _parameters(chosen, address), console):
+    if not run_deployment(home, "search/search", _parameters(chosen, store), console):
         raise typer.Exit(1)
-    _show_search(address, chosen.data_name, out)
+    _show_search(store, chosen.data_name, out)
 
 
 @app.command()
@@ -124,7 +123,7 @@ def experiment(
     data: DataOption = None,
     store: StoreOption = "artifacts",
     set_: SetOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the data set; default: one of reader and path")] = None,
+    name: NameOption = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 2023 on")] = 5,
 ) -> None:
     """Make a table or figure of the paper from your data; run again, it computes only what is missing."""
@@ -133,11 +132,10 @@ def experiment(
     home = settle(store)
     from flows.runs import run_deployment
 
-    address = absolute(store)
-    parameters = _parameters(chosen, address) | {"recipe": recipe, "seeds": seeds}
+    parameters = _parameters(chosen, store) | {"recipe": recipe, "seeds": seeds}
     if not run_deployment(home, "experiments/experiments", parameters, console):
         raise typer.Exit(1)
-    _show_experiment(address, chosen.data_name, recipe)
+    _show_experiment(store, chosen.data_name, recipe)
 
 
 def _parameters(config: PipelineConfig, store: str) -> dict[str, Any]:
@@ -157,7 +155,7 @@ def plan(
     settle(store)
     from tasks.plan import plan_by_hand
 
-    rows = plan_by_hand(chosen, StoreConfig(url=absolute(store)), lambda told: console.print(told, markup=False))
+    rows = plan_by_hand(chosen, StoreConfig(url=store), lambda told: console.print(told, markup=False))
     for row in rows:
         table = Table(row["side"], "")
         for name, value in row.items():

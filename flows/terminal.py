@@ -9,7 +9,13 @@ import rich.console
 import typer
 from rich.text import Text
 
-StoreOption = Annotated[str, typer.Option("--store", envvar="RLMREC_STORE", help="Folder or bucket of the artifacts")]
+from flows.services import absolute
+
+StoreOption = Annotated[
+    str,
+    # A relative folder starts where the command was given, whatever RLMREC_HOME becomes.
+    typer.Option("--store", envvar="RLMREC_STORE", callback=absolute, help="Folder or bucket of the artifacts"),
+]
 
 
 def own_command() -> str:

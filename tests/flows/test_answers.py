@@ -35,6 +35,23 @@ def test_one_users_list(store):
     assert all(row["title"] in output for row in told["items"])
 
 
+def test_a_relative_store_lies_where_the_command_was_given(store, tmp_path, monkeypatch):
+    results = Results.open(ArtifactStore.open(store))
+    item, user = results.item_ids[0], results.user_ids[0]
+    monkeypatch.chdir(Path(store.url).parent)
+    monkeypatch.setenv("RLMREC_HOME", str(tmp_path))
+    for command in (
+        ["similar", "--item", item],
+        ["recommend", "--user", user],
+        ["artifacts", "list"],
+        ["report", "--no-open"],
+    ):
+        assert invoke(*command, "--store", Path(store.url).name) == (0, invoke(*command, "--store", store.url)[1]), (
+            command
+        )
+    assert not (tmp_path / Path(store.url).name).exists()
+
+
 def test_somebody_new_and_items_alike(store):
     results = Results.open(ArtifactStore.open(store))
     one, other = results.item_ids[:2]
