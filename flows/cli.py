@@ -302,13 +302,15 @@ def _show_search(store: str, name: str, out: Path | None) -> None:
 
 def _show_experiment(store: str, name: str, recipe: RecipeName) -> None:
     from tasks import datasets
-    from tasks.experiment import LATEX, MARKDOWN, PNG, SVG, noted
+    from tasks.experiment import LATEX, MARKDOWN, PNG, SETTINGS, SVG, noted
 
     artifacts = ArtifactStore.open(StoreConfig(url=store))
-    found = ArtifactRef("experiment", datasets.read(artifacts, name, noted(recipe))["key"], artifacts.url)
+    noted_down = datasets.read(artifacts, name, noted(recipe))
+    found = ArtifactRef("experiment", noted_down["key"], artifacts.url)
     console.print(artifacts.read_bytes(found, MARKDOWN).decode(), markup=False)
-    for file in ("rows.parquet", MARKDOWN, LATEX, SVG, PNG):
+    for file in ("rows.parquet", MARKDOWN, LATEX, SVG, PNG, SETTINGS):
         console.print(artifacts.address(found, file), markup=False)
+    console.print(f"page: {noted_down['page']}", markup=False)
 
 
 def _warnings(last_run: dict[str, Any]) -> str:

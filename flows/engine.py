@@ -1,7 +1,8 @@
 """The engine that runs a stage's tasks: this process, or a Dask cluster."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +12,7 @@ from rlmrec_core.config import EngineConfig
 from storage import ArtifactStore, StoreConfig
 from tasks import report
 from tasks.shards import cut
+from tasks.stage import StageResult
 from tasks.stages import StageSpec
 
 _PATIENCE = 120.0
@@ -72,10 +74,17 @@ class Pool:
         self._runner = runner
         self.at_once = at_once
 
-    def run(self, task: Task[..., Any], calls: Iterable[Mapping[str, Any]], at_once: int | None = None) -> list[Any]:
+    def run(
+        self,
+        task: Task[..., Any],
+        calls: Iterable[Mapping[str, Any]],
+        at_once: int | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> list[Any]:
         """What the task returns for each call's parameters, or the exception that ended it, in the order of calls.
 
         at_once: most calls under way at the same time; None: as many as there are workers.
+        on_end: called when one has ended.
         """
         from distributed import as_completed
 
@@ -91,7 +100,61 @@ class Pool:
             begin()
         for _ in ended:
             begin()
+            on_end()
         return [_outcome(future) for future in futures]
+
+
+class Made:
+    """Tells how far a stage is that makes several artifacts, and what is left at the mean of what one took."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        self._progress = report.Progress(f"{stage}-progress", f"artifacts of {stage}", every=0.0)
+        self._total, self._done, self._found, self._started = total, 0, 0, time.monotonic()
+
+    def __call__(self, result: StageResult | None = None) -> None:
+        """One more has ended; result: what came of it, where that is known."""
+        self._done += 1
+        self._found += result is not None and result.status == "hit"
+        computed, left = self._done - self._found, self._total - self._done
+        seconds = (time.monotonic() - self._started) / max(computed, 1) * left
+        note = f"at this pace {report.minutes(seconds)} to go" if computed and left else ""
+        if self._total > 1:
+            self._progress(self._done, self._total, note)
+
+
+def run_tasks(
+    engine: EngineConfig,
+    task: Task[..., Any],
+    calls: list[dict[str, Any]],
+    on_end: Callable[[StageResult | None], None] = lambda result: None,
+) -> list[StageResult]:
+    """One result for each call; on a cluster all have ended before the error of one is raised.
+
+    on_end: Called when one has ended, in this process with its result.
+    """
+    if engine.kind == "local":
+        results = []
+        for call in calls:
+            results.append(_result(task, call))
+            on_end(results[-1])
+        return results
+    with dask(engine) as pool:
+        # Workers elsewhere take relative addresses, and those of the environment, from elsewhere.
+        results = pool.run(
+            task, [call | {"store": call["store"].absolute()} for call in calls], on_end=lambda: on_end(None)
+        )
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        report.log().info("%s", result)
+    return results
+
+
+def _result(task: Task[..., Any], call: dict[str, Any]) -> StageResult:
+    # Called for its state, since a direct call of a task that ends in a state of its own returns that state.
+    result: StageResult = task(**call, return_state=True).result()
+    report.log().info("%s", result)
+    return result
 
 
 def run_shards(

@@ -2,8 +2,8 @@
 
 from prefect import State, flow
 
+from flows.engine import run_tasks
 from flows.full_pipeline import end_stages, gated, run_stages
-from flows.stages import run_tasks
 from rlmrec_core.config import PipelineConfig, SearchConfig
 from storage import ArtifactStore, StoreConfig
 from tasks.datasets import chosen

@@ -7,10 +7,10 @@ flows differ in their signatures, from which Prefect draws the forms; what they 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from prefect import Task, flow
+from prefect import flow
 
 from flows.approval import approved
-from flows.engine import dask, run_shards
+from flows.engine import Made, run_shards, run_tasks
 from flows.inputs import find_inputs
 from rlmrec_core.config import (
     EmbedConfig,
@@ -295,33 +295,13 @@ def _run(
     if spec.sharding:
         calls = [call | {"n_shards": run_shards(engine, spec, store, force, **call)} for call in calls]
         engine = _LOCAL  # which joins the shards
+    calls = [call | {"store": store, "force": force} for call in calls]
     with report.about(name):
-        results = run_tasks(engine, spec.task, [call | {"store": store, "force": force} for call in calls])
+        results = run_tasks(engine, spec.task, calls, Made(stage, len(calls)))
     # Within a whole run nothing that is noted is replaced: the run does that, once it has ended well.
     made = {stage: [result.ref.key for result in results]}
     remember(artifacts, name, made, anew=not report.is_part_of_run())
     return results
-
-
-def run_tasks(engine: EngineConfig, task: Task[..., Any], calls: list[dict[str, Any]]) -> list[StageResult]:
-    """One result for each call; on a cluster all have ended before the error of one is raised."""
-    if engine.kind == "local":
-        return [_result(task, call) for call in calls]
-    with dask(engine) as pool:
-        # Workers elsewhere take relative addresses, and those of the environment, from elsewhere.
-        results = pool.run(task, [call | {"store": call["store"].absolute()} for call in calls])
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-        report.log().info("%s", result)
-    return results
-
-
-def _result(task: Task[..., Any], call: dict[str, Any]) -> StageResult:
-    # Called for its state, since a direct call of a task that ends in a state of its own returns that state.
-    result: StageResult = task(**call, return_state=True).result()
-    report.log().info("%s", result)
-    return result
 
 
 def _ended(results: list[StageResult], data: Data) -> Data:

@@ -1,14 +1,17 @@
 """A table or figure of the paper: ordinary runs of the stages for each arm of its recipe, and their rows together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from rlmrec_core.config import PipelineConfig, config_toml
-from rlmrec_core.experiments import RECIPES, RecipeName, Sheet, applied, arms, latex, markdown, picture
+from rlmrec_core.config.training import RunSettings
+from rlmrec_core.experiments import RECIPES, RecipeName, applied, arms, latex, markdown, picture
 from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import datasets, report
 from tasks.experiment_budget import Planned, estimate
+from tasks.experiment_page import PAGE, experiment_page
 from tasks.experiment_rows import ArmRun, Material, RunStages, accuracy, far_neighbours, seconds
 from tasks.stage import Stage, StageResult
 from tasks.stages import Done, for_this_data, run_by_hand
@@ -54,70 +57,65 @@ def experiment_by_hand(recipe: RecipeName, config: PipelineConfig, store: StoreC
 
 def _trained(run: ArmRun, others: Sequence[ArmRun], run_stages: RunStages) -> ArmRun:
     starts = next((other.done["train"] for other in others if other.arm.name == run.arm.starts_from), [])
-    keys = {seed: [one.ref.key for one in starts if one.labels["seed"] == seed] for seed in run.config.train.seeds}
     models: list[StageResult] = []
-    for config in _started(run.config, keys):
+    for config in _started(run.config, starts):
         models += run_stages(config, "train", "train", run.done)["train"]
     return replace(run, done={**run.done, "train": models})
 
 
-def _started(config: PipelineConfig, keys: Mapping[int, Sequence[str]]) -> list[PipelineConfig]:
-    """The settings, or where models start these those of each seed: beside one that starts afresh, one from each."""
-    if not any(keys.values()):
-        return [config]
-    grids = {seed: {**config.train.grid, "start_from": ("none", *of_seed)} for seed, of_seed in keys.items()}
-    trains = [config.train.model_copy(update={"seeds": (seed,), "grid": grid}) for seed, grid in grids.items()]
-    return [config.model_copy(update={"train": train}) for train in trains]
+def _started(config: PipelineConfig, starts: Sequence[StageResult]) -> list[PipelineConfig]:
+    """The settings, or where models start these, those of each backbone and seed: one afresh, one from each of them."""
+    found = []
+    for backbone, seed in product(config.train.backbones, config.train.seeds) if starts else ():
+        own = [one.ref.key for one in starts if (one.labels["backbone"], one.labels["seed"]) == (backbone, seed)]
+        grid = {**config.train.grid, "start_from": ("none", *own)}
+        train = config.train.model_copy(update={"backbones": (backbone,), "seeds": (seed,), "grid": grid})
+        found.append(config.model_copy(update={"train": train}))
+    return found or [config]
 
 
 def _planned(artifacts: ArtifactStore, run: ArmRun, others: Sequence[ArmRun]) -> list[Planned]:
     """The models of an arm; one that is to start from a model that is not trained yet stands there without a start."""
-    plain = [run.training(artifacts, settings) for settings in runs(run.config.train, run.prepare)]
-    planned = [Planned(one, bool(artifacts.find("train", one.stage.key))) for one in plain]
-    starts = [
-        start
-        for other in others
-        if other.arm.name == run.arm.starts_from
-        for start in _planned(artifacts, other, others)
-    ]
-    for one in plain:
-        for start, is_trained in starts:
-            if start.settings.seed != one.settings.seed:
-                continue
-            if is_trained:
-                started = run.training(artifacts, one.settings.model_copy(update={"start_from": start.stage.key}))
-                planned.append(Planned(started, bool(artifacts.find("train", started.stage.key))))
-            else:
-                planned.append(Planned(one, False))
-    return planned
+
+    def planned(settings: RunSettings) -> Planned:
+        training = run.training(artifacts, settings)
+        return Planned(training, bool(artifacts.find(training.stage.name, training.stage.key)))
+
+    found = [planned(settings) for settings in runs(run.config.train, run.prepare)]
+    earlier = [other for other in others if other.arm.name == run.arm.starts_from]
+    starts = [start for other in earlier for start in _planned(artifacts, other, others)]
+    for one, start in product(list(found), starts):
+        settings, theirs = one.training.settings, start.training.settings
+        if (settings.backbone, settings.seed) != (theirs.backbone, theirs.seed):
+            continue
+        started = settings.model_copy(update={"start_from": start.training.stage.key})
+        found.append(planned(started) if start.is_trained else one._replace(is_trained=False))
+    return found
 
 
 def _write(artifacts: ArtifactStore, recipe: RecipeName, config: PipelineConfig, material: Material) -> StageResult:
     settings = _settings(config)
-    stage = Stage("experiment", VERSION, ("rows",), {"recipe": recipe, "settings": settings}, material.inputs)
+    # The page names the data set and the seeds.
+    named = {"recipe": recipe, "settings": settings, "name": config.data_name}
+    stage = Stage("experiment", VERSION, ("rows",), named, material.inputs)
 
     def write(out: ArtifactWriter) -> None:
         rows, sheet = material.make()
         out.table("rows", rows)
-        for name, content in _files(sheet).items():
-            out.file(name, content)
+        out.file(MARKDOWN, markdown(sheet).encode())
+        out.file(LATEX, latex(sheet).encode())
+        out.file(SVG, picture(sheet, "svg"))
+        out.file(PNG, picture(sheet, "png"))
+        out.file(PAGE, experiment_page(recipe, config, sheet, settings).encode())
         out.file(SETTINGS, settings.encode())
 
     result = stage.run(artifacts, write, force=False)
-    table = artifacts.read_bytes(result.ref, MARKDOWN).decode()
-    report.show_markdown(f"experiment-{recipe}", table, RECIPES[recipe].title)
-    datasets.write(artifacts, config.data_name, noted(recipe), {"key": result.ref.key})
+    table, page = artifacts.read_bytes(result.ref, MARKDOWN).decode(), artifacts.address(result.ref, PAGE)
+    said = f"`{page}`\n\nOne file that stands alone: download it, or open it.\n\n{table}"
+    report.show_markdown(f"experiment-{recipe}", said, RECIPES[recipe].title)
+    datasets.write(artifacts, config.data_name, noted(recipe), {"key": result.ref.key, "page": page})
     report.log().info("%s", result)
     return result
-
-
-def _files(sheet: Sheet) -> dict[str, bytes]:
-    return {
-        MARKDOWN: markdown(sheet).encode(),
-        LATEX: latex(sheet).encode(),
-        SVG: picture(sheet, "svg"),
-        PNG: picture(sheet, "png"),
-    }
 
 
 def _settings(config: PipelineConfig) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from storage import ArtifactStore
 from tasks.models import model_settings
-from tasks.search_budget import minutes
+from tasks.report import minutes
 from tasks.speed import seconds_of, speed
 from tasks.train import Training
 

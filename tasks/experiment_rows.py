@@ -85,7 +85,9 @@ def _measured(
                 tables["user_metrics"],
                 tables["significance"],
                 shown_part(tables["metrics"].to_pylist()),
-                own={one.model_id.settings for key, one in settings.items() if key not in elsewhere},
+                own={one.model_id.settings for key, one in settings.items() if key not in elsewhere}
+                if elsewhere
+                else (),
                 starts=dict(filter(None, (_start(artifacts, one) for one in settings.values()))),
             )
         )

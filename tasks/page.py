@@ -23,7 +23,7 @@ from tasks.results import Results
 from tasks.stage import Stage
 from tasks.stages import Done
 
-VERSION = 3
+VERSION = 4
 PAGE = "report.html"
 _USERS, _ITEMS = 300, 2_500
 """Shown at most; those of the users are spread evenly over all, those of the items are what they meet, and the most

@@ -134,6 +134,13 @@ def artifact_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def minutes(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def _key(name: str) -> str:
     """The key of something shown, which differs between data sets: Prefect makes a history of equal keys."""
     data = sorted(tag.removeprefix(_DATA) for tag in TagsContext.get().current_tags if tag.startswith(_DATA))

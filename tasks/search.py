@@ -23,7 +23,7 @@ from tasks.train import Training, runs
 from tasks.trial import outcome_of
 from tasks.trial import trial as trial_task
 
-VERSION = 1
+VERSION = 2
 BEST, LAST_SEARCH = "best.toml", "last-search.json"
 _PARAMETERS = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 

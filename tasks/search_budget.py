@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rlmrec_core.config import SearchConfig
 from rlmrec_core.models import STOPPING_METRIC, EpochRecord, fit
 from rlmrec_core.search import Study
+from tasks.report import minutes
 from tasks.train import Training
 
 
@@ -42,13 +43,6 @@ def so_far(study: Study, config: SearchConfig, seconds: Sequence[float]) -> str:
     best = study.best
     told = f"best {STOPPING_METRIC} {best[1].value:.4f} in trial {best[0].number}" if best else "none finished yet"
     return f"{told}, {n_pruned} stopped early, about {minutes(left)} of training to go"
-
-
-def minutes(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 class _Enough(Exception):

@@ -12,7 +12,7 @@ from rlmrec_core.experiments import paper
 from rlmrec_core.experiments.sheet import Bar, Sheet
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking import findings, significance
-from rlmrec_core.tables import SIGNIFICANCE
+from rlmrec_core.tables import SIGNIFICANCE, shown_k
 
 EXPERIMENT = pa.schema(
     [
@@ -73,13 +73,16 @@ def rows_of(measured: Sequence[Measured], n_users: int, n_items: int) -> pa.Tabl
     for one in measured:
         for name in _names(one).values():
             known.setdefault((name.backbone, name.settings), (one.arm, name))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    at: dict[str, int] = {}
     for row in tested.to_pylist():
         arm, name = known[row["backbone"], row["settings"]]
         figure = _pretrained(row, name) if is_started else _paper(row, name, n_users, n_items)
         started_from = name.start.label if name.start else None
+        at[row["backbone"]] = at.get(row["backbone"], len(at))
         rows.append({"arm": arm, "started_from": started_from, **row, "paper": figure})
-    return pa.Table.from_pylist(rows, schema=EXPERIMENT)
+    # What is compared stands together: all of one backbone, in the order of the arms.
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: at[row["backbone"]]), schema=EXPERIMENT)
 
 
 class _Name(NamedTuple):
@@ -173,8 +176,8 @@ def sheet(rows: pa.Table, part: str = "test") -> Sheet:
     in_paper = [name for name in names if any(_figure(measured.get(name)) for measured in models.values())]
     tests = ["p (t, Holm)", "p (Wilcoxon, Holm)"]
     header = ["model", *names, "gain", *tests, *(f"{name} in the paper" for name in in_paper)]
-    lines, bars = [], []
-    shown_as = "recall@20" if "recall@20" in names else next((name for name in reversed(names) if "recall" in name), "")
+    lines, bars, started = [], [], any(rows["started_from"].to_pylist())
+    shown_as = f"recall@{shown_k(rows['k'].to_pylist())}"
     for (label, _), measured in models.items():
         shown = measured.get(shown_as) or next(iter(measured.values()))
         cells = [_mean(measured.get(name)) for name in names]
@@ -183,12 +186,12 @@ def sheet(rows: pa.Table, part: str = "test") -> Sheet:
         figures = [_shown(_figure(measured.get(name)), "{:.4f}".format) for name in in_paper]
         lines.append([label, *cells, gain, *p_values, *figures])
         is_reference = shown["base"] == shown["settings"] or not shown["settings"]
-        bars.append(Bar(label, shown["mean"], shown["std"], shown["paper"], is_reference))
-    return Sheet(header, lines, f"{shown_as} on {part}, mean and deviation over seeds", bars, _notes(rows))
+        printed = None if started else shown["paper"]  # of other data: no bar to compare it with
+        bars.append(Bar(label, shown["mean"], shown["std"], printed, is_reference))
+    return Sheet(header, lines, f"{shown_as} on {part}, mean and deviation over seeds", bars, _notes(rows, started))
 
 
-def _notes(rows: pa.Table) -> list[str]:
-    started = any(rows["started_from"].to_pylist())
+def _notes(rows: pa.Table, started: bool) -> list[str]:
     other_data = ["The paper's figures are of Yelp's years 2018 and 2019, after 2012 to 2017."] if started else []
     return [*other_data, *(f"{found[0].upper()}{found[1:]}." for found in findings(rows))]
 

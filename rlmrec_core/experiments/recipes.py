@@ -18,7 +18,7 @@ class Arm(NamedTuple):
     Attributes:
         name: Stands before the names of its models, where other arms have others; may be empty.
         settings: Of any section, over those of the experiment, by dotted name.
-        starts_from: Name of an earlier arm: each of its models starts one of these with its seed
+        starts_from: Name of an earlier arm: each of its models starts one of these of its backbone and seed
             (`train.start_from`), beside one that starts afresh.
         is_measured: Whether its models stand in the table.
     """
@@ -139,6 +139,6 @@ def n_models(name: RecipeName, config: PipelineConfig) -> int:
         found = [
             run.model_dump_json() + data + (vectors if run.reads_semantics else "") for run in settings.train.runs()
         ]
-        starts = len(of_arm.get(arm.starts_from or "", ())) // len(config.train.seeds)
+        starts = len(of_arm.get(arm.starts_from or "", ())) // len(config.train.seeds) // len(config.train.backbones)
         of_arm[arm.name] = found + [f"{run} {start}" for run in found for start in range(starts)]
     return len({run for found in of_arm.values() for run in found})

@@ -35,4 +35,10 @@ def _html(text: str) -> str:
 
 @cache
 def _template(name: str) -> str:
+    """A page with the style and the script that all share."""
+    text = _file(name)
+    return text.replace("{{style}}", _file("style.css")).replace("{{parts}}", _file("parts.js"))
+
+
+def _file(name: str) -> str:
     return (files("rlmrec_core.reports") / name).read_text(encoding="utf-8")

@@ -1,10 +1,13 @@
-"""The report in a browser: hostile texts stay text, and it is used by keyboard."""
+"""The report and an experiment in a browser: hostile texts stay text, and the report is used by keyboard."""
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from rlmrec_core.config import load_config
+from rlmrec_core.experiments.sheet import Bar, Sheet
 from rlmrec_core.reports import page
+from tasks.experiment_page import experiment_page
 from tests.integration.browser import Person, programs
 
 HOSTILE = "</script><script>window.harmed=1</script><img src=x onerror='window.harmed=1'>"
@@ -66,3 +69,24 @@ def test_it_fits_a_phone(person):
     person.driver.set_window_size(400, 800)
     width = person.driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
     assert width <= 0
+
+
+def test_an_experiment_shows_its_rows_and_its_picture(person, tmp_path):
+    bars = [Bar(HOSTILE, 0.3, 0.01, 0.25), Bar("sgl base", 0.2, is_reference=True)]
+    sheet = Sheet(
+        ["model", "recall@20"], [[HOSTILE, "0.3000 ± 0.0100*"], ["sgl base", "0.2000"]], HOSTILE, bars, [HOSTILE]
+    )
+    config = load_config(overrides={"name": "shop", "train": {"seeds": [1, 2]}})
+    file = tmp_path / "experiment.html"
+    file.write_text(experiment_page("table1", config, sheet, HOSTILE), encoding="utf-8")
+    person.driver.set_window_size(400, 800)
+    person.open(file.as_uri())
+    assert person.driver.find_element(By.TAG_NAME, "main").text.count(HOSTILE) == 3
+    assert "seeds 1, 2" in person.driver.find_element(By.ID, "about").text
+    numbers = person.driver.find_elements(By.CSS_SELECTOR, "td.number")
+    assert [cell.text for cell in numbers] == ["0.3000 ± 0.0100*", "0.2000"]
+    drawn = "const picture = document.getElementById('picture'); return picture.complete && picture.naturalWidth"
+    assert person.wait(lambda driver: driver.execute_script(drawn), "the picture") > 100
+    assert person.driver.execute_script("return window.harmed === undefined")
+    assert person.driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert not person.driver.get_log("browser")

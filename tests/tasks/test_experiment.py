@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -13,6 +14,7 @@ from rlmrec_core.experiments import RECIPES, RecipeName, applied, n_models
 from rlmrec_core.experiments.accuracy import EXPERIMENT
 from rlmrec_core.experiments.efficiency import SECONDS
 from rlmrec_core.experiments.far_neighbours import FAR_NEIGHBOURS
+from rlmrec_core.models.graph import trainer
 from storage import ArtifactStore, StoreConfig
 from tasks import datasets, report
 from tasks import speed as timing
@@ -54,6 +56,27 @@ def test_a_second_experiment_computes_nothing(made, recipe, monkeypatch):
         monkeypatch.setattr(module, "fit", None)
     again = experiment_by_hand(recipe, small(), store, 1)
     assert (again.status, again.ref) == ("hit", results[recipe].ref)
+
+
+def test_epochs_are_timed_between_two_that_are_evaluated(tmp_path, monkeypatch):
+    calls = []
+    for name in ("validate", "train_epoch"):
+        inner = getattr(trainer.Trainer, name)
+        monkeypatch.setattr(
+            trainer.Trainer,
+            name,
+            lambda self, epoch, name=name, inner=inner: calls.append((name, epoch)) or inner(self, epoch),
+        )
+    clock = iter((0.0, 1.0, 11.0, 13.0))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(timing, "machine", lambda device: "a processor")
+    store = StoreConfig(url=str(tmp_path / "artifacts"))
+    result = experiment_by_hand("table4", small(variants=["con"], max_epochs=1), store, 3)
+    (row,) = ArtifactStore.open(store).table(result.ref, "rows").to_pylist()
+    assert calls == [("train_epoch", 0), ("validate", 0), *(("train_epoch", epoch) for epoch in (1, 2, 3))]
+    assert (row["seconds"], row["least"], row["epochs"]) == (2, 1, 3)
+    assert (row["machine"], row["device"], row["threads"]) == ("a processor", "cpu", 1)
+    assert (row["paper_amazon"], row["paper_yelp"]) == (1.95, 2.39)
 
 
 def test_recipes_share_their_models(made):

@@ -195,8 +195,8 @@ def test_arms_are_compared_with_the_base_that_they_share_and_tested_together():
     second = {BASE: BASE_USERS, con: {1: (0.1, 0.3, 0.3), 2: (0.1, 0.2, 0.4)}, SEMANTIC: {1: (0.2, 0.1, 0.1)}}
     rows = rows_of([evaluated("one", first, {"c"}), evaluated("two", second, {"c"})], 1, 1)
     found = {row["label"]: row for row in rows.to_pylist()}
-    assert list(found) == ["sgl base", "one: sgl con", "one: semantic", "two: sgl con", "two: semantic"]
-    assert [row["arm"] for row in found.values()] == ["one", "one", "one", "two", "two"]
+    assert list(found) == ["sgl base", "one: sgl con", "two: sgl con", "one: semantic", "two: semantic"]
+    assert [row["arm"] for row in found.values()] == ["one", "one", "two", "one", "two"]
     assert found["one: sgl con"]["gain"] == pytest.approx(1.4 / 1.1 - 1)
     assert found["two: sgl con"]["gain"] == pytest.approx(1.4 / 1.1 - 1)
     assert found["two: sgl con"]["base_label"] == "sgl base" and found["sgl base"]["n_seeds"] == 2
