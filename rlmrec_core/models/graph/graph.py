@@ -8,7 +8,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from rlmrec_core.models.graph.sparse import Pattern, SparseMatrix
 from rlmrec_core.split import Split
@@ -37,6 +36,9 @@ class Graph:
 
     @classmethod
     def _normalised(cls, n_users: int, n_items: int, keys: Tensor) -> "Graph":
+        # Here, since it takes seconds to import, which whoever only reads a trained model need not wait for.
+        from torch_geometric.nn.conv.gcn_conv import gcn_norm
+
         pattern = Pattern.from_keys(keys, n_users + n_items)
         edges = torch.stack([pattern.row, pattern.col])
         _, values = gcn_norm(edges, num_nodes=pattern.n_nodes, add_self_loops=False)
