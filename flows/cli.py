@@ -208,18 +208,23 @@ def settings(
 
 def _from_here(config: PipelineConfig) -> PipelineConfig:
     """The same settings with folders made absolute: the worker runs in another folder."""
+    raw = config.ingest.raw
+    given = {name: getattr(raw, name) for name in ("path", "item_mapping", "user_mapping")}
+    here = {name: _absolute(path) for name, path in given.items() if path}
+    changes: dict[str, Any] = {"raw": raw.model_copy(update=here)} if here else {}
     if config.ingest.path:
-        ingest = config.ingest.model_copy(update={"path": _absolute_folder(config.ingest.path)})
-        config = config.model_copy(update={"ingest": ingest})
+        changes["path"] = _absolute(config.ingest.path)
+    if changes:
+        config = config.model_copy(update={"ingest": config.ingest.model_copy(update=changes)})
     own = config.train.backbone_settings
     model = own.get("cllm4rec", {}).get("model")
     if model and Path(model).expanduser().is_dir():  # else a name on the hub
-        own = own | {"cllm4rec": own["cllm4rec"] | {"model": _absolute_folder(model)}}
+        own = own | {"cllm4rec": own["cllm4rec"] | {"model": _absolute(model)}}
         config = config.model_copy(update={"train": config.train.model_copy(update={"backbone_settings": own})})
     return config
 
 
-def _absolute_folder(path: str) -> str:
+def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 

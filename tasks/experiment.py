@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from rlmrec_core.config import PipelineConfig, config_toml
@@ -124,7 +125,10 @@ def _settings(config: PipelineConfig) -> str:
     unread: dict[str, Any] = {
         name: getattr(plain, name) for name in ("name", "engine", "gates", "search", "recommend", "reasons")
     }
-    ingest = config.ingest.model_copy(update={"path": None})
+    raw = config.ingest.raw
+    files = {name: getattr(raw, name) for name in ("path", "item_mapping", "user_mapping")}
+    raw = raw.model_copy(update={name: Path(file).name for name, file in files.items() if file})
+    ingest = config.ingest.model_copy(update={"path": None, "raw": raw})
     return config_toml(config.model_copy(update={**unread, "ingest": ingest}))
 
 

@@ -108,6 +108,31 @@ class ColumnMapping(Section):
     attributes: tuple[str, ...] = Field((), description="Columns of the items table to keep as attributes")
 
 
+class RawTexts(Section):
+    """A release of reviews whose texts belong to ready-made parts (readers "splits" and "rlmrec-release").
+
+    A mapping is a file of JSON lines such as {"iid": 0, "asin": "0373730489"}, as RLMRec's authors publish them.
+    """
+
+    reader: RawName | None = Field(None, description="Format of the release; none joins nothing")
+    path: Annotated[str | None, NOT_IN_KEY] = Field(None, description="Folder of the release's files")
+    item_mapping: Annotated[str | None, NOT_IN_KEY] = Field(
+        None, description="File that names the release's item behind each item number of the parts"
+    )
+    user_mapping: Annotated[str | None, NOT_IN_KEY] = Field(
+        None, description="The same of users; none joins the items' texts alone, and no reviews"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        given = {"path": self.path, "item_mapping": self.item_mapping}
+        if self.reader and (lacking := [name for name, value in given.items() if value is None]):
+            raise ValueError(f"to join texts of {self.reader}, set {' and '.join(lacking)}, too")
+        if not self.reader and (self.path or self.item_mapping or self.user_mapping):
+            raise ValueError("set reader, too: the format of the release whose texts are joined")
+        return self
+
+
 class IngestConfig(TableFormat):
     """Where raw data comes from."""
 
@@ -160,6 +185,9 @@ class IngestConfig(TableFormat):
     partial_profiles: bool = Field(
         False, description="splits: import *_profiles_sample.parquet too, which cover some users or items only"
     )
+    raw: RawTexts = Field(
+        RawTexts(), description="splits, rlmrec-release: the release of reviews that the parts were made from"
+    )
     item_vectors_file: str | None = Field(
         None,
         description="Semantic vectors of items of your own, for embed.encoder = imported: .npy, .parquet or "
@@ -183,6 +211,12 @@ class IngestConfig(TableFormat):
         if form is not None and form not in get_args(TimeForm) and "%" not in form:
             raise ValueError(f"{form!r} is not one of {', '.join(get_args(TimeForm))}, nor a pattern such as %Y-%m-%d")
         return form
+
+    @model_validator(mode="after")
+    def _parts_are_numbered(self) -> Self:
+        if self.raw.reader and self.reader not in ("splits", "rlmrec-release"):
+            raise ValueError(f"raw joins texts to ready-made parts, and reader {self.reader!r} reads none")
+        return self
 
     @property
     def data_name(self) -> str:

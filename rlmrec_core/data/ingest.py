@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from rlmrec_core.config.data import IngestConfig, ReaderName
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.filters import few_liked
+from rlmrec_core.data.joined import JoinedReader
 from rlmrec_core.data.layouts import LAYOUTS
 from rlmrec_core.data.malformed import MalformedLines
 from rlmrec_core.data.movielens import MovieLensReader
@@ -34,8 +35,9 @@ READERS: dict[ReaderName, type[Reader]] = {
 
 
 def open_reader(config: IngestConfig) -> Reader:
-    """The reader that `config.reader` names."""
-    return READERS[config.reader](config)
+    """The reader that `config.reader` names; one that joins texts to it where `config.raw` names a release."""
+    reader = READERS[config.reader](config)
+    return JoinedReader(config, reader) if config.raw.reader else reader
 
 
 @dataclass(frozen=True)
