@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from prefect import State, task
 
 from rlmrec_core.config import RecommendConfig
+from rlmrec_core.config.device import settled
 from rlmrec_core.config.section import key_fields
 from rlmrec_core.explain import evidence
 from rlmrec_core.export import write_csv
@@ -54,7 +55,7 @@ def recommend(
     def write(out: ArtifactWriter) -> None:
         split, trained = load_split(artifacts, prepare), load_model(model)
         vectors = trained.vectors
-        ranking = top_k(split, *vectors, config.k, config.left_out)
+        ranking = top_k(split, *vectors, config.k, config.left_out, device=settled(config.device))
         user_ids = artifacts.table(prepare, "user_index")["user_id"]
         item_ids = artifacts.table(prepare, "item_index")["item_id"]
         titles = titles_of(artifacts, prepare, item_ids)

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from rlmrec_core.config.device import DEVICE, Device
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import FittedOn
 
@@ -51,7 +52,7 @@ class EvaluateConfig(Section):
     ease_max_items: int = Field(
         10_000, ge=1, description="ease: most items; it holds two matrices of items x items, 0.8 GB for 10,000"
     )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where scores are computed")
+    device: Device = DEVICE
     threads: int = Field(1, ge=1, le=64, description="CPU threads")
 
     @field_validator("metrics")
@@ -82,6 +83,7 @@ class RecommendConfig(Section):
     exclude: Literal["train", "all"] = Field(
         "train", description="Known interactions left out: train only, or every part, as always with fit_on = all"
     )
+    device: Device = DEVICE
 
     @model_validator(mode="after")
     def _measured_profiles_stay(self) -> Self:

@@ -35,9 +35,13 @@ NOT_IN_KEY: Final = NotInKey()
 
 @dataclass(frozen=True)
 class InKey:
-    """Marks a field that enters keys in another form than it is used in: what `of` makes of it."""
+    """Marks a field that enters keys in another form than it is used in: what `of` makes of it.
+
+    left_out: the form that keys leave out, where that is not the default's own.
+    """
 
     of: Callable[[Any], Any]
+    left_out: Any = None
 
 
 def key_fields(settings: BaseModel) -> dict[str, Any]:
@@ -46,13 +50,20 @@ def key_fields(settings: BaseModel) -> dict[str, Any]:
     Left out are fields marked NOT_IN_KEY, and fields at their default, also those of sections within: a field that is
     added later changes no key. Whoever changes a default raises the version of the stages that read it.
     """
-    return {
-        name: _plain(next((mark.of(value) for mark in field.metadata if isinstance(mark, InKey)), value))
-        for name, value in settings
-        if (field := type(settings).model_fields[name])
-        and not any(isinstance(mark, NotInKey) for mark in field.metadata)
-        and (field.is_required() or not _same(value, field.get_default(call_default_factory=True)))
-    }
+    found = {}
+    for name, value in settings:
+        field = type(settings).model_fields[name]
+        if any(isinstance(mark, NotInKey) for mark in field.metadata):
+            continue
+        mark = next((mark for mark in field.metadata if isinstance(mark, InKey)), None)
+        form = mark.of(value) if mark else value
+        if mark and mark.left_out:
+            plain = form == mark.left_out
+        else:
+            plain = not field.is_required() and _same(value, field.get_default(call_default_factory=True))
+        if not plain:
+            found[name] = _plain(form)
+    return found
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from rlmrec_core.canonical import digest_of
+from rlmrec_core.config.device import DEVICE, Device, NamedDevice, kind_of, settled
 from rlmrec_core.config.registry import (
     BackboneName,
     DataSize,
@@ -60,7 +61,13 @@ class TrainingLoop(Section):
     max_epochs: int = Field(3000, ge=1, description="Upper bound of epochs")
     fixed_epochs: int = Field(100, ge=1, description="Epochs where there is no validation part; max_epochs at most")
     validate_every: int = Field(3, ge=1, description="Epochs between two validations")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where tensors live")
+    device: Device = DEVICE
+    tf32: bool = Field(
+        False, description="GPU: operands of float32 products in TF32, ten bits of mantissa; faster, and rounds more"
+    )
+    cuda_graphs: bool = Field(
+        False, description="GPU: start the kernels of a step together, as a CUDA graph; AutoCF's steps vary too much"
+    )
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result, since sums are ordered by it")
     noise: float = Field(
         0.0,
@@ -88,6 +95,7 @@ class RunSettings(TrainingLoop):
     weight_decay: Annotated[float, _WEIGHT_DECAY, SearchRange(1e-8, 1e-3, log=True)] = 1e-6
     patience: Annotated[int, _PATIENCE] = 5
     fit_on: FittedOn = Field("train", description="The interactions it learns from: train, or those of every part")
+    device: NamedDevice = Field("cpu", description="What computes: cpu, cuda or cuda:N")
 
     @property
     def model_id(self) -> ModelId:
@@ -97,7 +105,7 @@ class RunSettings(TrainingLoop):
 
     def flat(self) -> dict[str, Any]:
         """All settings but the seed, by dotted name."""
-        return dict(_flat(self.model_dump(mode="json", exclude={"seed"})))
+        return dict(_flat(self.model_dump(mode="json", exclude={"seed"}) | {"device": kind_of(self.device)}))
 
     @property
     def reads_semantics(self) -> bool:
@@ -281,6 +289,7 @@ class TrainConfig(TrainingLoop, ModelChoice):
             "alignment": chosen.alignment and _over(chosen.alignment, self.alignment_settings, variant),
         }
         shared = {name: getattr(self, name) for name in TrainingLoop.model_fields}
+        shared["device"] = settled(self.device)
         own = self.per_model.get(backbone, {}).get(variant, {})
         return RunSettings.model_validate(changed(settings | left_open | shared, own))
 

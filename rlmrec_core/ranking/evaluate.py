@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from rlmrec_core import tables
+from rlmrec_core.config.device import settled
 from rlmrec_core.config.ranking import EvaluateConfig
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.by_user import Columns, Ranked, by_user
@@ -107,7 +108,7 @@ def _rankings(
     """Everybody's list by every model, then by every baseline that ranks by weights between items."""
     k = max(config.ks)
     for model, vectors in models.items():
-        yield model, top_k(learnt_from.get(model, split), *vectors, k, "train", device=config.device)
+        yield model, top_k(learnt_from.get(model, split), *vectors, k, "train", device=settled(config.device))
     for baseline, weights in item_based(split, config):
         yield baseline, top_k_by_items(split, weights, k)
 

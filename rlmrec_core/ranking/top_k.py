@@ -8,15 +8,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from rlmrec_core.device import opened, policy, within_memory
 from rlmrec_core.split import Edges, Int32Array, Split
 from rlmrec_core.tables import RECOMMENDATIONS
 from rlmrec_core.vectors import Float32Array
 
 PADDING = -1
 """Stands in a list for the items that a user does not have left."""
-
-_CHUNK_SCORES = 1 << 20
-"""Scores held at once, 4 MiB, which stay in cache: a matrix of users x items never exists."""
 
 _CHUNK_USERS = 32
 """Users ranked at once at least, however many items: each chunk reads all the items' vectors."""
@@ -45,15 +43,17 @@ def top_k(
     k: int,
     exclude: Literal["train", "all"] = "train",
     *,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
 ) -> Ranking:
     """The k best items of every user by dot product, known ones left out: those of train, or of every part.
 
-    Raises ValueError if vectors and split disagree on the number of users or items, or on the vectors' width.
+    Raises ValueError if vectors and split disagree on the number of users or items, or on the vectors' width,
+    DeviceMissing and DeviceFull where the device is not there or too small.
     """
     _check_shapes(split, user_vectors, item_vectors)
-    ranker = Ranker(split.n_users, known_pairs(split, exclude), device)
-    users, items = (torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (user_vectors, item_vectors))
+    here = opened(device)
+    ranker = Ranker(split.n_users, known_pairs(split, exclude), here)
+    users, items = (torch.from_numpy(np.ascontiguousarray(side)).to(here) for side in (user_vectors, item_vectors))
     ranked, scores = ranker.rank(users, items, k)
     return Ranking(ranked.int().cpu().numpy(), scores.cpu().numpy())
 
@@ -108,10 +108,15 @@ class Ranker:
         self, write: Callable[[slice, Tensor], object], n_users: int, n_items: int, k: int
     ) -> tuple[Tensor, Tensor]:
         """The same by any scores. write: puts those of the users of a slice into a tensor, (n, n_items) float32."""
+        return within_memory(self._user.device, lambda: self._rank_by(write, n_users, n_items, k))
+
+    def _rank_by(
+        self, write: Callable[[slice, Tensor], object], n_users: int, n_items: int, k: int
+    ) -> tuple[Tensor, Tensor]:
         kept, device = min(k, n_items), self._user.device
         ranked = torch.full((n_users, k), PADDING, device=device)
         scores = torch.full((n_users, k), -torch.inf, device=device)
-        rows = max(_CHUNK_USERS, _CHUNK_SCORES // n_items)
+        rows = min(max(_CHUNK_USERS, policy(device).scores // n_items), max(n_users, 1))
         # Allocated once: what fills up the last blocks is never overwritten.
         chunk = torch.full((rows, _BLOCK, -(-n_items // _BLOCK)), -torch.inf, device=device)
         for start in range(0, n_users, rows):

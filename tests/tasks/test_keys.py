@@ -26,7 +26,7 @@ from rlmrec_core.config import (
     RerankConfig,
 )
 from rlmrec_core.config.registry import FAMILIES, alignment_settings, backbone_settings
-from rlmrec_core.config.section import NOT_IN_KEY, NotInKey, Section, key_fields
+from rlmrec_core.config.section import NOT_IN_KEY, InKey, NotInKey, Section, key_fields
 from rlmrec_core.config.training import RunSettings
 from storage import artifact_key
 from tasks import embed, evaluate, ingest, item_profiles, prepare, reasons, recommend, rerank, train, user_profiles
@@ -59,7 +59,8 @@ def recorded(settings: type[BaseModel], prefix: str = "") -> dict[str, Any]:
         for section in sections_in(field.annotation):
             found |= recorded(section, f"{prefix}{name}.{section.__name__}.")
         if not field.is_required():
-            default = field.get_default(call_default_factory=True)
+            marked = [mark.left_out for mark in field.metadata if isinstance(mark, InKey) and mark.left_out]
+            default = marked[0] if marked else field.get_default(call_default_factory=True)
             found[prefix + name] = (key_fields if isinstance(default, BaseModel) else to_jsonable_python)(default)
     return found
 

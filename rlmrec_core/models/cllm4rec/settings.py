@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlmrec_core.config.device import NamedDevice
 from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
 
@@ -80,7 +81,7 @@ class CLLM4RecRun(CLLM4RecSettings):
     fixed_epochs: int
     validate_every: int
     patience: int
-    device: Literal["cpu", "cuda"]
+    device: NamedDevice
     threads: int
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from rlmrec_core.device import opened
 from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.cllm4rec.documents import Documents, Texts
 from rlmrec_core.models.cllm4rec.embedded import embedded_trunk
@@ -19,8 +20,7 @@ from rlmrec_core.models.cllm4rec.schedule import Batches, Epoch, Phase, schedule
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun
 from rlmrec_core.models.cllm4rec.trunk import Trunk, UnusableTrunk, digest_of, load_trunk
 from rlmrec_core.models.family import EpochRecord, FitResult, TrainingDiverged
-from rlmrec_core.models.progress import Progress, validation_metrics
-from rlmrec_core.ranking.top_k import Ranker
+from rlmrec_core.models.progress import Progress, Validation
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
 from rlmrec_core.vectors import SemanticEmbeddings
@@ -81,17 +81,18 @@ class Trainer:
         checkpoint: Path | None = None,
     ) -> None:
         self.split, self.settings, self.checkpoint = split, settings, checkpoint
+        self.device = opened(settings.device)
         self.trunk = load_trunk(settings.model) if settings.model else embedded_trunk(settings, texts)
-        self.trunk.requires_grad_(False).to(settings.device)
+        self.trunk.requires_grad_(False).to(self.device)
         most = min(self.trunk.max_positions or _MOST_POSITIONS, _MOST_POSITIONS)
         documents = Documents(
             split, texts, self.trunk.tokenizer, max_positions=most, max_text_tokens=settings.max_text_tokens
         )
         self.documents = documents
-        self.model = CLLM4Rec(settings, self.trunk, documents, semantic).to(settings.device)
+        self.model = CLLM4Rec(settings, self.trunk, documents, semantic).to(self.device)
         has_validation = bool(len(split.validation.user))
         self.schedule = schedule(settings, has_texts=bool(documents.content), has_validation=has_validation)
-        self.ranker = Ranker(split.n_users, split.train, settings.device)
+        self.validation = Validation(split, self.device)
         self.progress, self.best, self.optimizers = Progress(), dict[str, Tensor](), dict[str, torch.optim.Adam]()
         self.phase: Phase | None = None
         self.seconds: dict[str, list[float]] = {}
@@ -158,7 +159,7 @@ class Trainer:
         """One epoch; its mean losses by name. Raises TrainingDiverged if one is not finite."""
         losses: dict[str, float] = {}
         # Dropout draws from torch's own generator: set by the epoch, so that a resumed run draws the same.
-        devices = [torch.cuda.current_device()] if self.settings.device == "cuda" else []
+        devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             rng = np.random.default_rng([self.settings.seed, epoch.number])
             torch.manual_seed(int(rng.integers(1 << 31)))
@@ -209,7 +210,7 @@ class Trainer:
 
         Without a validation part there are no metrics, and the latest weights are kept.
         """
-        metrics = validation_metrics(self.split, self.ranker, *self.model.vectors())
+        metrics = self.validation.metrics(*self.model.vectors())
         if self.progress.validated(epoch.number, metrics):
             self.best = {name: tensor.clone() for name, tensor in self._weights().items()}
         return metrics
@@ -238,7 +239,7 @@ class Trainer:
 
     def _restore(self, saved: checkpoints.State) -> None:
         self.load_weights(saved.tensors["model"])
-        self.best = {name: one.to(self.settings.device) for name, one in saved.tensors.get("best", {}).items()}
+        self.best = {name: one.to(self.device) for name, one in saved.tensors.get("best", {}).items()}
         self.progress = Progress(**saved.progress)
         self._begin(self.schedule[self.progress.next_epoch - 1].phase)
         flat = saved.tensors.get("optimizer", {})

@@ -7,14 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlmrec_core.device import policy
+from rlmrec_core.models.graph.rows import Distinct, add_up, take
+
 MIN_TAU = 0.03
 """Smallest temperature of `info_nce`: down to it exp(cos / tau) and sums of it stay well within float32's range."""
-
-_CHUNK_ELEMENTS = 1 << 20
-"""Logits held at once by `info_nce`: 4 MiB in float32, near a core's cache, with rows enough for fast products."""
-
-_CHUNK_PAIRS = 1 << 14
-"""Pairs whose vectors `bpr` holds at once: 6 MiB in float32 for d = 32, likewise near a core's cache."""
 
 
 def bpr(nodes: Tensor, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -41,9 +38,9 @@ def info_nce(
     """Mean of -cos(a, own key) / tau + log sum over keys of exp(cos(a, key) / tau) (RLMRec, eq. 16 to 18).
 
     anchors: (B, d); keys: (K, d), of length one already if `unit_keys`; own: (B,) int64, the row of each anchor's own
-    key. Counts (B,) and (K,) stand for rows repeated that often, so that a caller computes each distinct row once. The
-    B x K logits are never held at once. dtype: of the logits and of the large products'
-    operands, where it is not that of the vectors.
+    key. Counts (B,) and (K,) stand for rows repeated that often, so that a caller computes each distinct row once; they
+    may be fractions, and 0 leaves a row out. Of the B x K logits a `device.policy` says how many are held at once.
+    dtype: of the logits and of the large products' operands, where it is not that of the vectors.
     Returns a scalar in nats. Raises ValueError if tau < MIN_TAU.
     """
     _check_tau(tau)
@@ -71,11 +68,12 @@ def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float, in_batch
     anchors, keys: (n, d); ids: (B,) int64, repeated ones computed once. Every row of `keys` is in the denominator or,
     `in_batch`, every distinct one of `ids`, once. Returns the mean over `ids` in nats.
     """
-    distinct, counts = torch.unique(ids, return_counts=True)
-    own = distinct
+    distinct = Distinct.of(ids, len(anchors))
+    own, key_counts = distinct.ids, None
     if in_batch:
-        keys, own = keys.index_select(0, distinct), torch.arange(len(distinct), device=ids.device)
-    return info_nce(anchors.index_select(0, distinct), keys, own, tau=tau, anchor_counts=counts)
+        keys, own, key_counts = take(keys, own), torch.arange(len(own), device=ids.device), distinct.once
+    chosen = take(anchors, distinct.ids)
+    return info_nce(chosen, keys, own, tau=tau, anchor_counts=distinct.times, key_counts=key_counts)
 
 
 def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -> Tensor:
@@ -93,7 +91,12 @@ def _check_tau(tau: float) -> None:
 
 def _shares(counts: Tensor | None, rows: Tensor) -> Tensor:
     weights = torch.ones_like(rows[:, 0]) if counts is None else counts.to(rows.dtype)
-    return weights / weights.sum()
+    return weights / weights.sum().clamp_min(_tiny(weights))
+
+
+def _tiny(of: Tensor) -> float:
+    """What a divisor is at least, where every row is left out."""
+    return float(torch.finfo(of.dtype).tiny)
 
 
 def _log_sums(anchors: Tensor, keys: Tensor, *options: Any) -> Tensor:
@@ -107,11 +110,15 @@ class _PairwiseRanking(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, nodes: Tensor, *ids: Tensor) -> Tensor:
         total, ctx.grad, ctx.n_pairs = nodes.new_zeros(()), torch.zeros_like(nodes), len(ids[0])
-        for part in zip(*(side.split(_CHUNK_PAIRS) for side in ids), strict=True):
+        held = policy(nodes.device)
+        for part in zip(*(side.split(held.pairs) for side in ids), strict=True):
             rows = torch.cat(part)
             vectors = nodes.index_select(0, rows)
             total += _rank_in_place(vectors)
-            ctx.grad.index_add_(0, rows, vectors)
+            if held.asynchronous:
+                ctx.grad += add_up(vectors, rows, len(nodes))
+            else:
+                ctx.grad.index_add_(0, rows, vectors)
         return total / len(ids[0])
 
     @staticmethod
@@ -154,6 +161,7 @@ class _LogSums(torch.autograd.Function):
     ) -> Tensor:
         counts = torch.ones_like(keys[:, 0]) if counts is None else counts.to(keys.dtype)
         softmax = _ChunkedSoftmax(keys, counts, len(anchors), tau is not None, dtype or keys.dtype)
+        asynchronous = policy(keys.device).asynchronous
         total, grad_anchors = anchors.new_zeros(()), torch.empty_like(anchors)
         grad_keys = torch.zeros_like(keys) if ctx.needs_input_grad[1] else None
         for start in range(0, len(anchors), softmax.rows):
@@ -168,7 +176,11 @@ class _LogSums(torch.autograd.Function):
                 total -= weights[part] @ (query * own_keys).sum(1)
                 grad.addcmul_(own_keys, weight, value=-1)
                 if grad_keys is not None:
-                    grad_keys.index_add_(0, own[part], query * weight / counts[own[part]].unsqueeze(1), alpha=-1)
+                    shares = query * weight / counts[own[part]].clamp_min(_tiny(counts)).unsqueeze(1)
+                    if asynchronous:
+                        grad_keys -= add_up(shares, own[part], len(keys))
+                    else:
+                        grad_keys.index_add_(0, own[part], shares, alpha=-1)
             if tau:  # what would change the length of an anchor changes no cosine
                 grad.addcmul_(query, (grad * query).sum(1, keepdim=True), value=-(tau**2))
             torch.div(grad, length, out=grad_anchors[part])
@@ -216,7 +228,7 @@ class _ChunkedSoftmax:
     """
 
     def __init__(self, keys: Tensor, counts: Tensor, n_queries: int, bounded: bool, dtype: torch.dtype) -> None:
-        self.rows = min(max(1, _CHUNK_ELEMENTS // len(keys)), n_queries)
+        self.rows = min(max(1, policy(keys.device).logits // len(keys)), n_queries)
         self.counts, self.bounded, self.dtype = counts.to(dtype).unsqueeze(1), bounded, dtype
         self.transposed = (keys.T / math.log(2)).to(dtype).contiguous()
         self.counted = (keys * counts.unsqueeze(1)).to(dtype)
@@ -239,7 +251,7 @@ class _ChunkedSoftmax:
         sums = (terms.exp2_() @ self.counts).to(query.dtype)
         if more is not None:
             sums += more.unsqueeze(1)
-        scale = weight / sums
+        scale = weight / sums.clamp_(min=_tiny(sums))
         if grad_keys is not None:
             grad_keys.add_(terms.T @ (query * scale).to(self.dtype))
         grad = (terms @ self.counted).to(query.dtype).mul_(scale)

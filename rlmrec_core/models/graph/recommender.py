@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmrec_core.config.training import RunSettings, SemanticSettings
+from rlmrec_core.device import opened
 from rlmrec_core.models.graph.alignments import Alignment, build_alignment, entry_size
 from rlmrec_core.models.graph.backbones import Backbone, Batch, build_backbone
 from rlmrec_core.models.graph.graph import Graph
@@ -34,10 +35,10 @@ def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmb
     """The model of a run with fresh weights, on the run's device.
 
     Weights are drawn on the CPU, so that every device starts from the same ones. Raises ValueError on
-    settings that do not fit each other, or if the semantic vectors do not fit the split.
+    settings that do not fit each other, or if the semantic vectors do not fit the split, and DeviceMissing.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    graph = Graph.from_split(split, settings.device)
+    generator, device = torch.Generator().manual_seed(settings.seed), opened(settings.device)
+    graph = Graph.from_split(split, device)
     if semantic is not None:
         _check_fit(split, semantic)
     width, own = entry_size(settings), settings.backbone_settings
@@ -45,7 +46,7 @@ def build_recommender(split: Split, settings: RunSettings, semantic: SemanticEmb
     if width != settings.embedding_size:
         backbone.draw_table(settings.embedding_size, generator)
     alignment = build_alignment(settings, semantic, backbone.output_size(width), generator)
-    return Recommender(backbone, alignment).to(settings.device)
+    return Recommender(backbone, alignment).to(device)
 
 
 def _read(settings: RunSettings, semantic: SemanticEmbeddings | None) -> SemanticEmbeddings | None:

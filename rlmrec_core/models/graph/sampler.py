@@ -1,11 +1,13 @@
 """Batches of train pairs with uniform negatives."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rlmrec_core.device import policy
 from rlmrec_core.models.graph.backbones import Batch
 from rlmrec_core.split import Split
 
@@ -26,6 +28,7 @@ class PairSampler:
         self.user = torch.from_numpy(split.train.user[sampled]).long().to(device)
         self.item = torch.from_numpy(split.train.item[sampled]).long().to(device)
         self._known = self.user * split.n_items + self.item
+        self.n_users = split.n_users
 
     def epoch(self, generator: torch.Generator, *, negatives: bool = True) -> Iterator[Batch]:
         """Every train pair once, the last batch possibly smaller."""
@@ -41,6 +44,8 @@ class PairSampler:
 
         order: (n_pairs,) int64, the pairs' rows in the train part. Returns (n_pairs,) int64.
         """
+        if policy(order.device).asynchronous:
+            return self._of_absent(self.user[order], generator)
         drawn = torch.randint(self.n_items, order.shape, generator=generator, device=order.device)
         # The first draws are looked up in the order of the keys: at random most searches would leave the cache.
         by_pair = torch.empty_like(drawn).index_copy_(0, order, drawn)
@@ -50,6 +55,24 @@ class PairSampler:
             drawn[rejected] = items
             rejected = rejected[self._is_known(self.user[order[rejected]], items)]
         return drawn
+
+    def _of_absent(self, users: Tensor, generator: torch.Generator) -> Tensor:
+        """A uniform item of those that each user does not have, drawn by its place among them: nothing is rejected."""
+        starts, absent = self._by_user
+        drawn = torch.randint(1 << 62, users.shape, generator=generator, device=users.device)
+        place = drawn % (self.n_items - (starts[users + 1] - starts[users]))
+        # As many of their own items come before it as have no more absent ones before them.
+        wanted = users * (self.n_items + 1) + place
+        return place + torch.searchsorted(absent, wanted, right=True) - starts[users]
+
+    @cached_property
+    def _by_user(self) -> tuple[Tensor, Tensor]:
+        """Where the pairs of each user begin, (n_users + 1,), and, ascending, user * (n_items + 1) plus the number of
+        items before a pair's own that its user does not have, (n_pairs,).
+        """
+        pairs = torch.arange(len(self.user), device=self.user.device)
+        starts = torch.searchsorted(self.user, torch.arange(self.n_users + 1, device=self.user.device))
+        return starts, self.user * (self.n_items + 1) + self.item - (pairs - starts[self.user])
 
     def _is_known(self, users: Tensor, items: Tensor) -> Tensor:
         wanted = users * self.n_items + items

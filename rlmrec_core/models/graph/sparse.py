@@ -1,7 +1,7 @@
 """Sparse products on tiles of CSR with 32-bit indices, differentiable where backbones need it.
 
 Every backward pass multiplies by a transpose kept at hand, or reached by permuting values on the same pattern.
-docs/benchmarks/training-notes.md has the measurements behind the choice of kernels.
+docs/benchmarks/training-notes.md and docs/benchmarks/gpu.md have the reasons for the choice of kernels.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, pad
 
-_TILE_NODES = 1 << 16
-"""Rows and columns of a tile: of an operand with 32 components it reads 8 MiB and writes 8 MiB, which stay in cache."""
+from rlmrec_core.device import policy
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,43 @@ class SparseMatrix:
         return total
 
 
+class Bags(NamedTuple):
+    """Rows cut into bags of a few edges, each of which is summed by itself.
+
+    offsets: (n_bags + 1,) int32, the first edge of each; places: (n_bags,) int32, 0, 1, ...; of_rows: (n_rows + 1,)
+    int32, the first bag of each row.
+    """
+
+    offsets: Tensor
+    places: Tensor
+    of_rows: Tensor
+
+    @classmethod
+    def cut(cls, offsets: Tensor, size: int) -> "Bags | None":
+        """Bags of `size` edges at most; None where every row is as short. offsets: (n_rows + 1,), of the edges."""
+        degree = offsets.diff()
+        counts = (degree + size - 1).div(size, rounding_mode="floor")
+        if not len(counts) or int(counts.max()) < 2:
+            return None
+        of_rows = pad(counts.cumsum(0), (1, 0))
+        row = torch.repeat_interleave(counts)
+        within = torch.arange(len(row), device=row.device) - of_rows[row]
+        starts = torch.cat([offsets[row] + within * size, offsets[-1:]])
+        return cls(starts.int(), torch.arange(len(row), device=row.device, dtype=torch.int32), of_rows.int())
+
+
 class Tile(NamedTuple):
     """The edges of some rows in some columns, as CSR.
 
     rows: of the matrix; edges: where they are in the pattern; offsets: (n_rows + 1,) int32; col: (n,) int32, counted
-    over the whole matrix.
+    over the whole matrix; bags: of its rows, where some are to be cut.
     """
 
     rows: slice
     edges: slice
     offsets: Tensor
     col: Tensor
+    bags: Bags | None
 
     def csr(self, values: Tensor, n_nodes: int) -> Tensor:
         """The CSR tensor with these values, (n_rows, n_nodes). values: (n,)."""
@@ -59,22 +84,27 @@ class Tile(NamedTuple):
 
     def multiply(self, values: Tensor, dense: Tensor) -> Tensor:
         """These rows of the product, (n_rows, d). values: (n,); dense: (n_nodes, d)."""
-        if dense.device.type != "cpu":
+        if policy(dense.device).csr:
             return self.csr(values, len(dense)) @ dense
         # A row of the product is a weighted bag of the dense rows: on CPU that kernel fetches ahead what it will read,
-        # and takes a third of the time of the sparse product. Detached, or it would prepare a backward pass of its own.
-        return embedding_bag(
-            self.col, dense.detach(), self.offsets,
+        # and takes a third of the time of the sparse product; on a GPU its sums have one order, which those of cuSPARSE
+        # do not promise. Detached, or it would prepare a backward pass of its own.
+        offsets = self.offsets if self.bags is None else self.bags.offsets
+        sums = embedding_bag(
+            self.col, dense.detach(), offsets,
             mode="sum", per_sample_weights=values.detach(), include_last_offset=True,
         )  # fmt: skip
+        if self.bags is None:
+            return sums
+        return embedding_bag(self.bags.places, sums, self.bags.of_rows, mode="sum", include_last_offset=True)
 
 
 @dataclass(frozen=True)
 class Pattern:
     """Where a square matrix has entries, as often in (r, c) as in (c, r): the edges of a graph in both directions.
 
-    Edges are ordered by tile, row and column; a graph of up to 65,536 nodes, or on another device than the CPU, is one
-    tile. row, col, reverse: (n_edges,) int64; edge reverse[e] runs opposite to e.
+    Edges are ordered by tile, row and column; a graph of up to 65,536 nodes, or on a GPU, is one tile.
+    row, col, reverse: (n_edges,) int64; edge reverse[e] runs opposite to e.
     """
 
     n_nodes: int
@@ -94,9 +124,10 @@ class Pattern:
         place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
         return Pattern(self.n_nodes, self.row[order], self.col[order], place[self.reverse[order]])
 
-    @property
+    @cached_property
     def _n_blocks(self) -> int:
-        return -(-self.n_nodes // _TILE_NODES) if self.row.device.type == "cpu" else 1
+        size = policy(self.row.device).tile_nodes
+        return -(-self.n_nodes // size) if size else 1
 
     @property
     def _block_size(self) -> int:
@@ -110,16 +141,19 @@ class Pattern:
     @cached_property
     def tiles(self) -> list[Tile]:
         """All that have edges, or the only one."""
+        if self._n_blocks == 1:
+            return [self._tile(0, slice(0, len(self.row)))]
         counts = torch.bincount(self._tile_ids(), minlength=1).tolist()
         ends = list(accumulate(counts, initial=0))
-        return [self._tile(i, slice(*ends[i : i + 2])) for i, n in enumerate(counts) if n or self._n_blocks == 1]
+        return [self._tile(i, slice(*ends[i : i + 2])) for i, n in enumerate(counts) if n]
 
     def _tile(self, number: int, edges: slice) -> Tile:
         first = number % self._n_blocks * self._block_size
         rows = slice(first, min(first + self._block_size, self.n_nodes))
         degree = torch.bincount(self.row[edges] - first, minlength=rows.stop - first)
-        offsets = torch.nn.functional.pad(degree.cumsum(0), (1, 0))
-        return Tile(rows, edges, offsets.int(), self.col[edges].int())
+        offsets, size = pad(degree.cumsum(0), (1, 0)), policy(self.row.device).bag_edges
+        bags = Bags.cut(offsets, size) if size else None
+        return Tile(rows, edges, offsets.int(), self.col[edges].int(), bags)
 
     def matrix(self, values: Tensor) -> SparseMatrix:
         """The matrix with these values, (n_edges,), which need not be symmetric."""
@@ -136,6 +170,8 @@ class Pattern:
 
     def row_sums(self, values: Tensor) -> Tensor:
         """Sum over each row's edges, differentiable. values: (n_edges,). Returns (n_nodes,)."""
+        if policy(values.device).asynchronous:  # `index_add` would sum in any order
+            return self.weighted_sum(values, values.new_ones(self.n_nodes, 1)).squeeze(1)
         return values.new_zeros(self.n_nodes).index_add(0, self.row, values)
 
     def products(self, left: Tensor, right: Tensor) -> Tensor:
@@ -195,11 +231,13 @@ class _WeightedSum(torch.autograd.Function):
         return pattern.multiply(values, dense)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         values, dense = ctx.saved_tensors
         pattern, grad = ctx.pattern, grads[0].contiguous()
-        transposed = values.index_select(0, pattern.reverse)
-        return _edge_products(grad, dense, pattern), pattern.multiply(transposed, grad), None
+        in_dense = None
+        if ctx.needs_input_grad[1]:
+            in_dense = pattern.multiply(values.index_select(0, pattern.reverse), grad)
+        return _edge_products(grad, dense, pattern) if ctx.needs_input_grad[0] else None, in_dense, None
 
 
 def _horner(dense: Tensor, pattern: Pattern, values: Tensor, times: int, add_dense: bool) -> Tensor:
@@ -212,7 +250,12 @@ def _horner(dense: Tensor, pattern: Pattern, values: Tensor, times: int, add_den
 
 
 def _edge_products(left: Tensor, right: Tensor, pattern: Pattern) -> Tensor:
-    # Never holds the (n_edges, d) operands that left[row] * right[col] would make.
+    # Never holds the whole (n_edges, d) operands that left[row] * right[col] would make.
+    held = policy(left.device).gathered // left.shape[1]
+    if held:
+        parts = zip(pattern.row.split(held), pattern.col.split(held), strict=True)
+        ends = ((left.index_select(0, row), right.index_select(0, col)) for row, col in parts)
+        return torch.cat([torch.linalg.vecdot(*pair) for pair in ends])
     values = left.new_zeros(len(pattern.col))
     for tile in pattern.tiles:
         empty = tile.csr(values[tile.edges], pattern.n_nodes)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from rlmrec_core.config.training import RunSettings
+from rlmrec_core.device import float32_products, opened
 from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.family import EpochRecord, FitResult, OnEpoch, TrainingDiverged
 from rlmrec_core.models.graph.recommender import build_recommender
 from rlmrec_core.models.graph.sampler import PairSampler
-from rlmrec_core.models.progress import Progress, validation_metrics
-from rlmrec_core.ranking.top_k import Ranker
+from rlmrec_core.models.graph.steps import Steps
+from rlmrec_core.models.progress import Progress, Validation
 from rlmrec_core.split import Split
 from rlmrec_core.threads import cpu_threads
 from rlmrec_core.vectors import SemanticEmbeddings, Vectors
@@ -33,7 +34,8 @@ def fit(
 
     start: rows of the id table to start from, NaN where a fresh one stays; checkpoint: file that is written after every
     validation and resumed from if it belongs to this very run.
-    Raises TrainingDiverged on a loss that is not finite, and ValueError on settings or vectors that do not fit.
+    Raises TrainingDiverged on a loss that is not finite, DeviceMissing and DeviceFull where the device is not there or
+    too small, and ValueError on settings or vectors that do not fit.
     """
     with cpu_threads(settings.threads):
         trainer = Trainer(split, settings, semantic if settings.reads_semantics else None, checkpoint, start)
@@ -55,16 +57,21 @@ class Trainer:
         start: Vectors | None = None,
     ) -> None:
         self.split, self.settings, self.checkpoint = split, settings, checkpoint
+        self.device = opened(settings.device)
         self.model = build_recommender(split, settings, semantic)
         if start is not None:
             self.model.backbone.start_table(start)
         # Weight decay of 2 lambda is the gradient of lambda times the sum of squares.
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), settings.learning_rate, weight_decay=2 * settings.weight_decay, fused=True
-        )
-        self.generator = torch.Generator(settings.device).manual_seed(settings.seed)
-        self.sampler = PairSampler(split, settings.batch_size, settings.device)
-        self.ranker = Ranker(split.n_users, split.train, settings.device)
+            self.model.parameters(), settings.learning_rate, weight_decay=2 * settings.weight_decay, fused=True,
+            capturable=settings.cuda_graphs and self.device.type == "cuda",
+        )  # fmt: skip
+        self.sampler = PairSampler(split, settings.batch_size, self.device)
+        self.steps = Steps(
+            self.model, self.optimizer, torch.Generator(self.device).manual_seed(settings.seed),
+            batch_size=settings.batch_size, graphs=settings.cuda_graphs,
+        )  # fmt: skip
+        self.validation = Validation(split, self.device)
         self.progress, self.best = Progress(), self._weights()
         # Without a validation part nothing tells when to stop.
         self.n_epochs = settings.max_epochs
@@ -108,14 +115,11 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         n_pairs = len(self.sampler.user)
         negatives = self.model.backbone.samples_negatives
-        for batch in self.sampler.epoch(self.generator, negatives=negatives):
-            losses = self.model.losses(batch, self.generator)
-            self.optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
-            self.optimizer.step()
-            share = len(batch.users) / n_pairs
-            for name, loss in losses.items():
-                totals[name] = totals.get(name, 0) + loss.detach() * share
+        with float32_products(self.device, tf32=self.settings.tf32):
+            for batch in self.sampler.epoch(self.steps.generator, negatives=negatives):
+                share = len(batch.users) / n_pairs
+                for name, loss in self.steps(batch).items():
+                    totals[name] = totals.get(name, 0) + loss * share
         means = {name: float(total) for name, total in totals.items()}
         _check_finite(means, epoch, self.settings)
         return means
@@ -126,7 +130,7 @@ class Trainer:
         Without a validation part there are no metrics, and the latest weights are kept.
         """
         self.model.eval()
-        metrics = validation_metrics(self.split, self.ranker, *self.model.vectors())
+        metrics = self.validation.metrics(*self.model.vectors())
         if self.progress.validated(epoch, metrics):
             self.best = self._weights()
         self.progress.seconds = self.earlier_seconds + time.monotonic() - self.started
@@ -142,16 +146,15 @@ class Trainer:
             "model": self.model.state_dict(),
             "best": self.best,
             "optimizer": checkpoints.moments(self.optimizer),
-            "random": {"generator": self.generator.get_state()},
+            "random": {"generator": self.steps.generator.get_state()},
         }
         return checkpoints.State(tensors, self.progress.to_json())
 
     def _restore(self, saved: checkpoints.State) -> None:
-        device = self.settings.device
         self.model.load_state_dict(saved.tensors["model"])
-        self.best = {name: tensor.to(device) for name, tensor in saved.tensors["best"].items()}
+        self.best = {name: tensor.to(self.device) for name, tensor in saved.tensors["best"].items()}
         checkpoints.restore_moments(self.optimizer, saved.tensors["optimizer"])
-        self.generator.set_state(saved.tensors["random"]["generator"])
+        self.steps.generator.set_state(saved.tensors["random"]["generator"])
         self.progress = Progress(**saved.progress)
 
 

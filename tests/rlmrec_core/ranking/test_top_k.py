@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlmrec_core.device import CPU, forced
 from rlmrec_core.ranking import top_k as ranker
 from rlmrec_core.ranking.top_k import PADDING, top_k
 
@@ -36,9 +39,8 @@ def test_equals_sorting_one_user_at_a_time(checkerboard, exclude, k, seed, chunk
     parts = (checkerboard.train,)
     if exclude == "all":
         parts = (checkerboard.train, checkerboard.validation, checkerboard.test)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forced(replace(CPU, scores=chunk)):
         patch.setattr(ranker, "_CHUNK_USERS", 1)
-        patch.setattr(ranker, "_CHUNK_SCORES", chunk)
         patch.setattr(ranker, "_BLOCK", block)
         ranked, scores = top_k(checkerboard, users, items, k, exclude)
     assert ranked.dtype == np.int32

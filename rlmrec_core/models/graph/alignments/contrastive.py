@@ -7,10 +7,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from rlmrec_core.device import policy
 from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry, product_dtype
 from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import info_nce
+from rlmrec_core.models.graph.rows import take
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
 
 
@@ -57,16 +59,20 @@ class ContrastiveAlignment(Alignment):
             return self._in_batch_term(users, self.users, ids, *self._adapt_distinct(self.users, ids))
         distinct, rows, counts = self.users.distinct(ids)
         keys = self.adapter(self.users.vectors)
-        return self._nce(users.index_select(0, distinct), keys, rows, counts, None)
+        return self._nce(take(users, distinct), keys, rows, counts, None)
 
     def _in_batch_term(self, nodes: Tensor, side: "_Side", ids: Tensor, key_rows: Tensor, keys: Tensor) -> Tensor:
         distinct, rows, counts = side.distinct(ids)
-        own_keys = keys.index_select(0, torch.searchsorted(key_rows, rows))
+        own_keys = take(keys, torch.searchsorted(key_rows, rows))
         own = torch.arange(len(distinct), device=ids.device)
-        return self._nce(nodes.index_select(0, distinct), own_keys, own, counts, counts)
+        return self._nce(take(nodes, distinct), own_keys, own, counts, counts)
 
     def _adapt_distinct(self, side: "_Side", ids: Tensor) -> tuple[Tensor, Tensor]:
         rows = side.distinct(ids).rows
+        if policy(ids.device).asynchronous:
+            # Of two sizes that are known beforehand the smaller one: all rows of the side, or those of the whole batch.
+            every = len(side.vectors)
+            rows = torch.arange(every, device=ids.device) if every <= len(ids) else rows.sort().values
         return rows, self.adapter(side.vectors.index_select(0, rows))
 
     def _nce(self, anchors: Tensor, keys: Tensor, own: Tensor, counts: Tensor, key_counts: Tensor | None) -> Tensor:
@@ -76,7 +82,7 @@ class ContrastiveAlignment(Alignment):
 
 
 class _Distinct(NamedTuple):
-    """Distinct nodes of a batch: their ids, their rows in the side's vectors, how often each occurs. All (m,) int64."""
+    """Nodes of a batch: their ids, their rows in the side's vectors, how often each occurs. All (m,) int64."""
 
     ids: Tensor
     rows: Tensor
@@ -98,7 +104,13 @@ class _Side(nn.Module):
         self.register_buffer("row_of", torch.from_numpy(rows), persistent=False)
 
     def distinct(self, ids: Tensor) -> _Distinct:
-        """The distinct nodes among `ids` that have a vector, in ascending order."""
+        """The distinct nodes among `ids` that have a vector, in ascending order.
+
+        Where no shape may depend on values, all of `ids`, of which those without a vector occur 0 times, in row 0.
+        """
+        if policy(ids.device).asynchronous:
+            rows = self.row_of.index_select(0, ids)
+            return _Distinct(ids, rows.clamp_min(0), (rows >= 0).long())
         known = ids[self.row_of[ids] >= 0]
         distinct, counts = torch.unique(known, return_counts=True)
         return _Distinct(distinct, self.row_of[distinct], counts)

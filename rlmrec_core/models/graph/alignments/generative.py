@@ -13,6 +13,7 @@ from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.alignments.base import Alignment, AlignmentSettings, Entry, product_dtype
 from rlmrec_core.models.graph.backbones.base import Batch
 from rlmrec_core.models.graph.losses import info_nce
+from rlmrec_core.models.graph.rows import take
 from rlmrec_core.vectors import SemanticEmbeddings
 
 
@@ -64,7 +65,7 @@ class GenerativeAlignment(Alignment):
 
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         assert entry.masked is not None
-        rebuilt = self.adapter(nodes.index_select(0, entry.masked))
+        rebuilt = self.adapter(take(nodes, entry.masked))
         keys = self.semantic.index_select(0, entry.masked)
         own = torch.arange(len(keys), device=nodes.device)
         # As wide as the semantic vectors, these products cost more than the MLP: they share its precision.

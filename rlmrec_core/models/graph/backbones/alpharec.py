@@ -15,6 +15,7 @@ from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import MIN_TAU, sampled_softmax
+from rlmrec_core.models.graph.rows import take
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
 
 _MAPPING = "mapping."
@@ -92,9 +93,9 @@ class AlphaRec(LayerSum):
             drawn = torch.randint(len(negatives), (self.n_negatives,), generator=generator, device=negatives.device)
             negatives = negatives[drawn]
         return sampled_softmax(
-            users.index_select(0, batch.users),
-            items.index_select(0, batch.positives),
-            items.index_select(0, negatives),
+            take(users, batch.users),
+            take(items, batch.positives),
+            take(items, negatives),
             tau=self.tau,
         )
 

@@ -12,6 +12,7 @@ from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import log_partition
+from rlmrec_core.models.graph.rows import Distinct, take
 from rlmrec_core.models.graph.sparse import Pattern, SparseMatrix
 
 _LOGIT_BOUND = 10.0
@@ -54,6 +55,7 @@ class AutoCF(Backbone):
     """
 
     samples_negatives = False
+    steps_alike = False
 
     Settings = AutoCFSettings
 
@@ -110,12 +112,11 @@ class AutoCF(Backbone):
         return pattern.weighted_mean(logits.exp(), value.contiguous())
 
     def _losses(self, users: Tensor, items: Tensor, batch: Batch) -> dict[str, Tensor]:
-        user_ids, user_counts = batch.users.unique(return_counts=True)
-        anchors = users.index_select(0, user_ids)
-        positives = items.index_select(0, batch.positives.unique())
-        own = users.index_select(0, batch.users) * items.index_select(0, batch.positives)
-        ssl = log_partition(anchors, users) + log_partition(positives, items)
-        fit = log_partition(anchors, items, user_counts) - own.sum(1).mean()
+        of_users, of_items = Distinct.of(batch.users, len(users)), Distinct.of(batch.positives, len(items))
+        anchors, positives = take(users, of_users.ids), take(items, of_items.ids)
+        own = take(users, batch.users) * take(items, batch.positives)
+        ssl = log_partition(anchors, users, of_users.once) + log_partition(positives, items, of_items.once)
+        fit = log_partition(anchors, items, of_users.times) - own.sum(1).mean()
         return {"fit": fit, "ssl": self.ssl_weight * ssl}
 
     def _scores(self, table: Tensor) -> Tensor:

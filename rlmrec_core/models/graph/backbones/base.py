@@ -44,11 +44,13 @@ class Backbone(nn.Module, ABC):
             semantic vectors as a fifth argument.
         samples_negatives: Whether a batch comes with a negative for each pair.
         has_table: Whether it learns a vector for every id.
+        steps_alike: Whether every step does the same on tensors of the same shapes, so that one can stand for all.
     """
 
     Settings: ClassVar[type[Section]] = Section
     samples_negatives: ClassVar[bool] = True
     has_table: ClassVar[bool] = True
+    steps_alike: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, size: int, generator: torch.Generator) -> None:
         """size: width of what is propagated. A subclass takes its settings as a fourth argument."""

@@ -1,6 +1,6 @@
 """DCCF: propagation over the graph, over intents, and over two graphs weighted by similarity."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import MIN_TAU, info_nce
+from rlmrec_core.models.graph.rows import Distinct, take
 
 
 class _Layer(NamedTuple):
@@ -84,16 +85,17 @@ class DCCF(Backbone):
         return self.graph.pattern.weighted_mean(weights, nodes)
 
     def _cl(self, layers: list[_Layer], batch: Batch) -> Tensor:
-        users, items = batch.users.unique(), batch.positives.unique()
-        ids = users, items + self.graph.n_users
+        users = Distinct.of(batch.users, self.graph.n_users)
+        items = Distinct.of(batch.positives, self.graph.n_items)
         # Item terms, too, are divided by the number of users, as in RLMRec's experiments.
-        shares = 1.0, len(items) / len(users)
+        sides = (users.ids, users.once, 1.0), (items.ids + self.graph.n_users, items.once, items.n / users.n)
         total = layers[0].graph.new_zeros(())
         for layer in layers:
-            for rows, share in zip(ids, shares, strict=True):
-                anchors, *views = (view.index_select(0, rows) for view in layer)
+            for rows, once, share in sides:
+                anchors, *views = (take(view, rows) for view in layer)
                 own = torch.arange(len(rows), device=rows.device)
-                total = total + share * sum(info_nce(anchors, keys, own, tau=self.cl_tau) for keys in views)
+                counts: dict[str, Any] = {"anchor_counts": once, "key_counts": once, "tau": self.cl_tau}
+                total = total + share * sum(info_nce(anchors, keys, own, **counts) for keys in views)
         return total
 
 

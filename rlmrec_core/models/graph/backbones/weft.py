@@ -62,7 +62,7 @@ class Weft(AlphaRec):
         self.length = settings.length
         degrees = graph.pattern.row_sums(torch.ones_like(graph.values))
         with torch.no_grad():
-            self.table[degrees == 0] = 0
+            self.table[(degrees == 0).to(self.table.device)] = 0
 
     def read(self, semantic: SemanticEmbeddings, settings: AlphaRecSettings) -> Tensor:
         assert isinstance(settings, WeftSettings)

@@ -1,4 +1,6 @@
 import math
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,8 +8,16 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlmrec_core.device import CPU, forced
 from rlmrec_core.models.graph import losses
 from rlmrec_core.models.graph.losses import bpr, contrast, info_nce, log_partition, sampled_softmax
+
+
+@pytest.fixture
+def chunks():
+    """Sets how many logits and pairs are held at once."""
+    with ExitStack() as stack:
+        yield lambda size: stack.enter_context(forced(replace(CPU, logits=size, pairs=size)))
 
 
 def naive_info_nce(anchors, keys, own, tau):
@@ -42,8 +52,8 @@ def test_bpr_by_hand():
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
-def test_bpr_and_its_gradient_equal_the_naive_form_in_chunks_of_any_size(monkeypatch, chunk):
-    monkeypatch.setattr(losses, "_CHUNK_PAIRS", chunk)
+def test_bpr_and_its_gradient_equal_the_naive_form_in_chunks_of_any_size(chunks, chunk):
+    chunks(chunk)
     nodes, *ids = ranked_pairs(chunk)
     found, wanted = bpr(nodes, *ids), naive_bpr(nodes, *ids)
     torch.testing.assert_close(found, wanted)
@@ -69,8 +79,8 @@ def naive_sampled_softmax(anchors, positives, negatives, tau):
 
 @pytest.mark.parametrize("chunk", [1, 15, 1 << 20])
 @pytest.mark.parametrize("tau", [0.05, 1.0])
-def test_sampled_softmax_and_its_gradient_equal_the_naive_form(monkeypatch, chunk, tau):
-    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", chunk)
+def test_sampled_softmax_and_its_gradient_equal_the_naive_form(chunks, chunk, tau):
+    chunks(chunk)
     case = softmax_case(chunk)
     found, wanted = sampled_softmax(*case, tau=tau), naive_sampled_softmax(*case, tau)
     torch.testing.assert_close(found, wanted)
@@ -98,10 +108,10 @@ def test_info_nce_equals_the_naive_form(n_anchors, n_keys, tau, seed):
     torch.testing.assert_close(info_nce(anchors, keys, own, tau=tau), naive_info_nce(anchors, keys, own, tau))
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_chunks_change_nothing(chunks):
     anchors, keys, own = random_case(11, 7, 0)
     whole = info_nce(anchors, keys, own, tau=0.1)
-    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", 21)
+    chunks(21)
     torch.testing.assert_close(info_nce(anchors, keys, own, tau=0.1), whole)
 
 
@@ -130,8 +140,8 @@ def test_products_in_bfloat16_only_round():
     assert rounded.item() == pytest.approx(naive_info_nce(anchors, keys, own, 0.2).item(), rel=0.01)
 
 
-def test_gradients(monkeypatch):
-    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", 12)
+def test_gradients(chunks):
+    chunks(12)
     anchors, keys, own = random_case(5, 6, 1)
     counts = torch.tensor([1, 2, 3, 1, 1])
     key_counts = torch.tensor([1, 1, 4, 1, 2, 1])
@@ -153,8 +163,8 @@ def test_a_contrast_computes_repeated_nodes_once():
 
 
 @pytest.mark.parametrize("chunk", [1 << 19, 12])
-def test_log_partition_equals_the_naive_form(monkeypatch, chunk):
-    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", chunk)
+def test_log_partition_equals_the_naive_form(chunks, chunk):
+    chunks(chunk)
     queries, keys, _ = random_case(5, 6, 5)
     counts = torch.tensor([2, 1, 1, 3, 1])
     expected = torch.logsumexp(queries.repeat_interleave(counts, 0) @ keys.T, dim=1).mean()

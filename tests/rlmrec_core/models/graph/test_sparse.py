@@ -1,9 +1,11 @@
 """Every kernel against the dense formula, and every gradient against finite differences."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from rlmrec_core.models.graph import sparse
+from rlmrec_core.device import CPU, GPU, forced
 from rlmrec_core.models.graph.sparse import Pattern, SparseMatrix
 
 N = 5
@@ -11,10 +13,20 @@ N = 5
 EDGES = torch.tensor([[0, 1, 0, 3, 1, 3, 2, 3, 2], [1, 0, 3, 0, 3, 1, 3, 2, 2]])
 
 
-@pytest.fixture(params=[1 << 16, 4, 1], ids=["one tile", "four tiles", "a tile for each edge"])
-def tile_nodes(request, monkeypatch):
-    monkeypatch.setattr(sparse, "_TILE_NODES", request.param)
-    return request.param
+POLICIES = {
+    "one tile": CPU,
+    "four tiles": replace(CPU, tile_nodes=4),
+    "a tile for each edge": replace(CPU, tile_nodes=1),
+    "a GPU's": GPU,
+    "a GPU's in bags of two edges": replace(GPU, bag_edges=2, gathered=6),
+    "CSR tensors": replace(GPU, csr=True),
+}
+
+
+@pytest.fixture(params=POLICIES)
+def tile_nodes(request):
+    with forced(POLICIES[request.param]):
+        yield POLICIES[request.param].tile_nodes or 1 << 16
 
 
 @pytest.fixture

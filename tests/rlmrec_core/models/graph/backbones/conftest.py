@@ -1,5 +1,6 @@
 """A graph small enough for dense matrices, and the formulas in their plainest form."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rlmrec_core.models.graph import sparse
+from rlmrec_core.device import CPU, GPU, forced
 from rlmrec_core.models.graph.backbones import Backbone, Batch, Step, backbone_class, build_backbone
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.sparse import SparseMatrix
@@ -95,10 +96,13 @@ def nce(anchors: torch.Tensor, positives: torch.Tensor, keys: torch.Tensor, tau:
     return (-F.cosine_similarity(anchors, positives) / tau + cosine.exp().sum(1).log()).mean()
 
 
-@pytest.fixture(params=[1 << 16, 4], ids=["one tile", "nine tiles"])
-def world(request, monkeypatch):
-    monkeypatch.setattr(sparse, "_TILE_NODES", request.param)
-    return World
+POLICIES = {"one tile": CPU, "nine tiles": replace(CPU, tile_nodes=4), "as on a GPU": replace(GPU, bag_edges=2)}
+
+
+@pytest.fixture(params=POLICIES)
+def world(request):
+    with forced(POLICIES[request.param]):
+        yield World
 
 
 @pytest.fixture
