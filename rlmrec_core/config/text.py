@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from rlmrec_core.config.device import DEVICE, Device, settled
 from rlmrec_core.config.section import NOT_IN_KEY, InKey, Section
 
 Domain = Literal["books", "businesses", "games", "movies", "generic"]
@@ -183,7 +184,7 @@ class EmbedConfig(Section):
 
     encoder: Literal["minilm", "sentence-transformers", "openai", "imported", "tfidf"] = Field(
         "minilm",
-        description="minilm runs offline on the CPU; imported takes the vectors that came with the data "
+        description="minilm runs offline; imported takes the vectors that came with the data "
         "(ingest.item_vectors_file, or a release that has them); tfidf counts words, to compare the others with",
     )
     model: str | None = Field(None, description="Model name for sentence-transformers or openai")
@@ -216,8 +217,12 @@ class EmbedConfig(Section):
         "out by prepare.cold_items. They get lists of their own, and are measured where they were held out",
     )
     batch_tokens: int | None = Field(
-        None, ge=64, le=300_000, description="Tokens in one batch; none takes 1024 on the CPU, 100,000 for a server"
+        None,
+        ge=64,
+        le=300_000,
+        description="Tokens in one batch; none takes 1024 on the CPU, 65,536 on a GPU, 100,000 for a server",
     )
+    device: Device = DEVICE
 
     @model_validator(mode="after")
     def _weighs_words_of_its_texts_alone(self) -> Self:
@@ -233,17 +238,20 @@ class EmbedConfig(Section):
         Take the stage's key from these. Raises MissingSetting if an encoder that needs a model has none.
         """
         if self.encoder == "minilm":
-            return self.model_copy(update={"model": None, "base_url": None})
+            return self.model_copy(update={"model": None, "base_url": None, "device": settled(self.device)})
         if self.encoder == "tfidf":
-            return self.model_copy(update={"model": None, "base_url": None, "batch_tokens": None})
+            return self.model_copy(update={"model": None, "base_url": None, "batch_tokens": None, "device": "cpu"})
         if self.encoder == "imported":
             plain = EmbedConfig()
             unread = ("model", "base_url", "embed_source", "batch_tokens")
-            return self.model_copy(update={name: getattr(plain, name) for name in unread})
+            return self.model_copy(update={name: getattr(plain, name) for name in unread} | {"device": "cpu"})
         if not self.model:
             raise MissingSetting(f"encoder {self.encoder} needs embed.model: the name of an embedding model")
-        base_url = (self.base_url or environment_address(environment)) if self.encoder == "openai" else None
-        return self.model_copy(update={"base_url": base_url})
+        if self.encoder == "openai":
+            return self.model_copy(
+                update={"base_url": self.base_url or environment_address(environment), "device": "cpu"}
+            )
+        return self.model_copy(update={"base_url": None, "device": settled(self.device)})
 
     @property
     def client(self) -> LlmConfig:

@@ -146,11 +146,11 @@ def open_encoder(config: EmbedConfig, place: Workplace) -> Encoder:
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
 
-        return MiniLM(config.batch_tokens, joined=place.joined)
+        return MiniLM(config.batch_tokens, joined=place.joined, device=config.device)
     if config.encoder == "sentence-transformers":
         from rlmrec_core.embedding.named import NamedEncoder
 
-        return NamedEncoder(str(config.model))
+        return NamedEncoder(str(config.model), config.device)
     if config.encoder == "tfidf":
         from rlmrec_core.embedding.tfidf import HashedTfidf
 
@@ -163,7 +163,7 @@ def _shard_encoder(config: EmbedConfig, place: Workplace) -> DivisibleEncoder:
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
 
-        return MiniLM(config.batch_tokens, workers=1)
+        return MiniLM(config.batch_tokens, workers=1, device=config.device)
     from rlmrec_core.embedding.remote import RemoteEncoder
 
     return RemoteEncoder(config, place.ledger, place.account, place.shard.at_once)

