@@ -6,7 +6,7 @@ from typing import Any
 from prefect import pause_flow_run
 from prefect.input import RunInput
 
-from rlmrec_core.config import ProfileConfig, ReasonsConfig
+from rlmrec_core.config import LlmConfig
 from tasks import report
 
 _PATIENCE = 7 * 24 * 3600
@@ -23,13 +23,13 @@ class Approval(RunInput):
     approve: bool = False
 
 
-def approved(config: ProfileConfig | ReasonsConfig, plan: Callable[[], dict[str, Any]]) -> None:
+def approved(config: LlmConfig, plan: Callable[[], dict[str, Any]]) -> None:
     """Return once the cost is approved; at once where it stays below the threshold, or where there is none.
 
     Raises NotApproved if it was declined.
     """
-    limit = config.llm.approve_above_usd
-    if config.generator != "llm" or limit is None:
+    limit = config.approve_above_usd
+    if limit is None:
         return
     planned = plan()
     most = planned["usd_high"]

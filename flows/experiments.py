@@ -5,11 +5,14 @@ from typing import Annotated
 from prefect import State, flow
 from pydantic import Field
 
+from flows.approval import approved
+from flows.engine import run_tasks
 from flows.full_pipeline import end_stages, gated, run_stages
-from rlmrec_core.config import PipelineConfig
+from rlmrec_core.config import EngineConfig, PipelineConfig
 from rlmrec_core.experiments import RecipeName
 from storage import ArtifactStore, StoreConfig
 from tasks.gates import Gates
+from tasks.stage import StageResult
 from tasks.stages import Done
 
 
@@ -34,6 +37,7 @@ def experiments(
 
     def work(settings: PipelineConfig, gates: Gates) -> None:
         from tasks.experiment import experiment  # loads torch, which takes seconds
+        from tasks.rerank import cost_of_rerank, rerank
 
         artifacts = ArtifactStore.open(store)
 
@@ -48,6 +52,15 @@ def experiments(
                 gates.done[stage] = [*gates.done.get(stage, ()), *made[stage]]
             return made
 
-        experiment(recipe, settings, store, seeds, run)
+        def ask(of_arm: PipelineConfig, done: Done) -> StageResult:
+            prepare, model = (done[stage][0].ref for stage in ("prepare", "train"))
+            if cost := cost_of_rerank(of_arm.rerank, store, prepare, model):
+                approved(of_arm.rerank.llm, lambda: cost)
+            call = {"config": of_arm.rerank, "store": store, "prepare": prepare, "model": model}
+            (answered,) = run_tasks(EngineConfig(), rerank, [call])
+            gates.done["rerank"] = [answered]  # so that the run ends as Incomplete where answers are missing
+            return answered
+
+        experiment(recipe, settings, store, seeds, run, ask)
 
     return gated(config, store, work)

@@ -282,8 +282,8 @@ def _run(
     spec, artifacts = STAGE[stage], ArtifactStore.open(store)
     name = chosen(artifacts, name)
     refs = find_inputs(artifacts, name, **keys)
-    if stage in _COSTS:
-        approved(config, lambda: _COSTS[stage](config, store, **{role: found[0] for role, found in refs.items()}))
+    if stage in _COSTS and config.generator == "llm":
+        approved(config.llm, lambda: _COSTS[stage](config, store, **{role: found[0] for role, found in refs.items()}))
     if hasattr(config, "resolved"):
         config = config.resolved()
     calls = spec.calls(config, refs)

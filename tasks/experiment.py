@@ -6,15 +6,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from rlmrec_core.config import PipelineConfig, config_toml
+from rlmrec_core.config import PipelineConfig, RerankConfig, config_toml
+from rlmrec_core.config.section import key_fields
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.experiments import RECIPES, RecipeName, applied, arms, latex, markdown, picture
 from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import datasets, report
 from tasks.experiment_budget import Planned, estimate
 from tasks.experiment_page import PAGE, experiment_page
-from tasks.experiment_rows import ArmRun, Material, RunStages, accuracy, far_neighbours, seconds
-from tasks.stage import Stage, StageResult
+from tasks.experiment_rows import ArmRun, Material, Rerank, RunStages, accuracy, far_neighbours, orders, seconds
+from tasks.rerank import check_can_rerank, cost_of_rerank, rerank
+from tasks.stage import Stage, StageResult, result_of
 from tasks.stages import Done, for_this_data, run_by_hand
 from tasks.train import runs
 
@@ -23,7 +25,12 @@ MARKDOWN, LATEX, SVG, PNG, SETTINGS = "table.md", "table.tex", "picture.svg", "p
 
 
 def experiment(
-    recipe: RecipeName, config: PipelineConfig, store: StoreConfig, n_seeds: int, run_stages: RunStages
+    recipe: RecipeName,
+    config: PipelineConfig,
+    store: StoreConfig,
+    n_seeds: int,
+    run_stages: RunStages,
+    ask: Rerank,
 ) -> StageResult:
     """Train and measure what a recipe compares; the artifact holds the rows, tables, pictures and a page.
 
@@ -34,7 +41,10 @@ def experiment(
     for arm, settings in arms(recipe, config):
         done = run_stages(settings, "ingest", "embed", {})
         prepared.append(ArmRun(arm, for_this_data(settings, store, done), done))
-    if RECIPES[recipe].shows == "seconds":
+    shows = RECIPES[recipe].shows
+    if shows == "orders":
+        check_can_rerank(store, prepared[0].prepare)
+    if shows == "seconds":
         return _write(artifacts, recipe, config, seconds(artifacts, prepared[0]))
     told = estimate(artifacts, [one for run in prepared for one in _planned(artifacts, run, prepared)])
     report.log().info("%s: %s", recipe, told)
@@ -42,9 +52,11 @@ def experiment(
     trained: list[ArmRun] = []
     for run in prepared:
         trained.append(_trained(run, trained, run_stages))
-    shows = {"accuracy": accuracy, "far neighbours": far_neighbours}[RECIPES[recipe].shows]
     measured = [run for run in trained if run.arm.is_measured]
-    return _write(artifacts, recipe, config, shows(artifacts, measured, run_stages))
+    if shows == "orders":
+        return _write(artifacts, recipe, config, orders(artifacts, measured, ask))
+    compared = {"accuracy": accuracy, "far neighbours": far_neighbours}[shows]
+    return _write(artifacts, recipe, config, compared(artifacts, measured, run_stages))
 
 
 def experiment_by_hand(recipe: RecipeName, config: PipelineConfig, store: StoreConfig, n_seeds: int) -> StageResult:
@@ -53,7 +65,12 @@ def experiment_by_hand(recipe: RecipeName, config: PipelineConfig, store: StoreC
     def run_stages(settings: PipelineConfig, first: str, last: str, done: Done) -> Done:
         return run_by_hand(settings, store, last, first=first, done=done)
 
-    return experiment(recipe, config, store, n_seeds, run_stages)
+    def ask(settings: PipelineConfig, done: Done) -> StageResult:
+        prepare, model = (done[stage][0].ref for stage in ("prepare", "train"))
+        cost_of_rerank(settings.rerank, store, prepare, model)
+        return result_of(rerank.fn(settings.rerank, store, prepare, model))
+
+    return experiment(recipe, config, store, n_seeds, run_stages, ask)
 
 
 def _trained(run: ArmRun, others: Sequence[ArmRun], run_stages: RunStages) -> ArmRun:
@@ -95,7 +112,7 @@ def _planned(artifacts: ArtifactStore, run: ArmRun, others: Sequence[ArmRun]) ->
 
 
 def _write(artifacts: ArtifactStore, recipe: RecipeName, config: PipelineConfig, material: Material) -> StageResult:
-    settings = _settings(config)
+    settings = _settings(config, reranks=RECIPES[recipe].shows == "orders")
     # The page names the data set and the seeds.
     named = {"recipe": recipe, "settings": settings, "name": config.data_name}
     stage = Stage("experiment", VERSION, ("rows",), named, material.inputs)
@@ -119,12 +136,14 @@ def _write(artifacts: ArtifactStore, recipe: RecipeName, config: PipelineConfig,
     return result
 
 
-def _settings(config: PipelineConfig) -> str:
+def _settings(config: PipelineConfig, *, reranks: bool) -> str:
     """What the rows depend on, as a file; where the data lie and where the work is done is left out."""
     plain = PipelineConfig()
     unread: dict[str, Any] = {
         name: getattr(plain, name) for name in ("name", "engine", "gates", "search", "recommend", "reasons")
     }
+    # Budgets, prices and the like change no row.
+    unread["rerank"] = RerankConfig.model_validate(key_fields(config.rerank)) if reranks else plain.rerank
     raw = config.ingest.raw
     files = {name: getattr(raw, name) for name in ("path", "item_mapping", "user_mapping")}
     raw = raw.model_copy(update={name: Path(file).name for name, file in files.items() if file})

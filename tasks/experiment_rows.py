@@ -1,16 +1,19 @@
-"""What the rows of an experiment are made from: metrics of the arms' models, seconds, or their user vectors."""
+"""What the rows of an experiment are made from: metrics of the arms' models, seconds, user vectors, or orders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from rlmrec_core import reranking
 from rlmrec_core.config import PipelineConfig
 from rlmrec_core.config.training import RunSettings
 from rlmrec_core.data import DataError
 from rlmrec_core.experiments import Arm, Sheet, efficiency
 from rlmrec_core.experiments import accuracy as accuracies
 from rlmrec_core.experiments import far_neighbours as neighbours
+from rlmrec_core.experiments import orders as of_orders
 from rlmrec_core.model_id import labels
 from rlmrec_core.tables import vectors_of
 from storage import ArtifactRef, ArtifactStore
@@ -19,11 +22,15 @@ from tasks.metrics import shown_part
 from tasks.models import load_semantic, load_split, model_settings, role_of, started_from
 from tasks.prepare import data_size
 from tasks.speed import of_row, speed
+from tasks.stage import StageResult
 from tasks.stages import Done
 from tasks.train import Training, runs
 
 RunStages = Callable[[PipelineConfig, str, str, Done], Done]
 """Runs the stages from a first to a last one, on what others made; returns what all of these made."""
+
+Rerank = Callable[[PipelineConfig, Done], StageResult]
+"""Has a language model put the candidates of the first of the models that were made in order."""
 
 
 @dataclass(frozen=True)
@@ -153,3 +160,20 @@ def far_neighbours(artifacts: ArtifactStore, arms: Sequence[ArmRun], run_stages:
 
     inputs = {role_of(one.model_id): ref.key for one, ref in models}
     return Material({"prepare": prepare.key, "embed": embed.key, **inputs}, make)
+
+
+def orders(artifacts: ArtifactStore, arms: Sequence[ArmRun], rerank: Rerank) -> Material:
+    """What a language model's order of a model's candidates is worth."""
+    (arm,) = arms
+    prepare, model = arm.prepare, arm.done["train"][0].ref
+    answered = rerank(arm.config, arm.done).ref
+
+    def make() -> tuple[pa.Table, Sheet]:
+        split, table = load_split(artifacts, prepare), artifacts.table(answered, "orders")
+        scored = reranking.scores(table, split.test, split.n_users, split.n_items)
+        names = set(table.filter(pc.not_equal(table["status"], "unanswered"))["model"].drop_null().to_pylist())
+        label = model_settings(artifacts, model).model_id.label
+        rows = of_orders.rows_of(scored, label, ", ".join(sorted(names)) or None)
+        return rows, of_orders.sheet(rows)
+
+    return Material({"prepare": prepare.key, "rerank": answered.key}, make)

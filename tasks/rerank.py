@@ -1,6 +1,7 @@
 """Have a language model put a model's best items in order, for a sample of users."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -69,7 +70,8 @@ def rerank(
     table = artifacts.table(result.ref, "orders", ["status", "error", "again"])
     if result.unfinished:
         without = table.filter(pc.equal(table["status"], "unanswered"))
-        result = replace(result, unfinished=lacking(without["error"].to_pylist(), len(table), "orders"))
+        told = lacking(without["error"].to_pylist(), len(table), "orders")
+        result = replace(result, unfinished=told, asked_again_by="the same command")
     report.log().info("rerank: %s", audit(table))
     return as_state(result)
 
@@ -86,16 +88,16 @@ def cost_of_rerank(
     """What the orders would cost, in the form of `Plan`; None where they are there already. Sends nothing.
 
     Raises NotAsked if what it takes to ask is missing: a model, its price, a key, or a budget, without which nothing is
-    asked.
+    asked; and MissingSetting as `LlmConfig.resolved`.
     """
     artifacts = ArtifactStore.open(store)
     missing = []
-    try:
+    if config.llm.model or os.environ.get("RLMREC_LLM_MODEL"):
         config = config.resolved()
         if artifacts.find("rerank", rerank_stage(config, prepare, model).key):
             return None
-    except MissingSetting as error:
-        missing.append(str(error))
+    else:
+        missing.append("no model: set rerank.llm.model, or the variable RLMREC_LLM_MODEL")
         config = config.model_copy(update={"llm": config.llm.model_copy(update={"model": "an unnamed model"})})
     unbound = config.llm.model_copy(update={"budget_usd": None})
     try:
@@ -116,7 +118,7 @@ def cost_of_rerank(
     if missing:
         raise NotAsked(
             f"{told}; nothing was asked and nothing is spent; {'; '.join(missing)}; then run the same command again, "
-            "which finds the trained model; rerank.n_users and rerank.candidates ask less"
+            "which finds the trained model (rerank.n_users and rerank.candidates ask less)"
         )
     return plan
 
@@ -137,8 +139,8 @@ def audit(table: pa.Table) -> str:
     status = Counter(table["status"].to_pylist())
     again = sum(table["again"].to_pylist())
     return (
-        f"{status['listed']:,} of {len(table):,} questions are answered with a list; {again:,} first answers held "
-        f"none, {status['unlisted']:,} questions have none in the end, {status['unanswered']:,} were not answered"
+        f"{status['listed']:,} of {len(table):,} questions are answered with a list; without one: {again:,} first "
+        f"answers, {status['unlisted']:,} in the end; not answered: {status['unanswered']:,}"
     )
 
 

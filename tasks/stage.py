@@ -31,6 +31,8 @@ class StageResult:
     """What the artifact lacks; the next run tries again."""
     wanted: str = ""
     """The key that was asked for; an unfinished artifact has another one."""
+    asked_again_by: str = "retry-failed"
+    """What asks again for what an unfinished artifact lacks."""
 
     @property
     def title(self) -> str:
@@ -43,7 +45,7 @@ class StageResult:
     @property
     def account(self) -> str:
         """Status, time, rows and size, in one line for people."""
-        lacking = f", INCOMPLETE (retry-failed asks again): {self.unfinished}" if self.unfinished else ""
+        lacking = f", INCOMPLETE ({self.asked_again_by} asks again): {self.unfinished}" if self.unfinished else ""
         return f"{self.status} in {self.seconds:.1f} s, {self.rows:,} rows, {self.bytes / 1e6:.1f} MB{lacking}"
 
 

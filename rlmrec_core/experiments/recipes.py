@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from rlmrec_core.config import PipelineConfig, TrainConfig
 from rlmrec_core.config.training import changed
 
-RecipeName = Literal["table1", "table2", "table3", "table4", "figure4", "figure5", "figure6"]
+RecipeName = Literal["table1", "table2", "table3", "table4", "figure1", "figure4", "figure5", "figure6"]
 _FIRST_SEED = 2023
 _SIX = ("gccf", "lightgcn", "sgl", "simgcl", "dccf", "autocf")
 _RLMREC = ("base", "con", "gen")
@@ -59,13 +59,14 @@ class Recipe(NamedTuple):
         title: For people.
         train: Settings of the section train.
         arms: What the models are trained on, one after the other, from the experiment's settings.
-        shows: What stands in the rows: how good the lists are, how long an epoch takes, or where far neighbours rank.
+        shows: What stands in the rows: how good the lists are, how long an epoch takes, where far neighbours rank, or
+            what a language model's order of candidates is worth.
     """
 
     title: str
     train: Mapping[str, Any]
     arms: Callable[[PipelineConfig], Sequence[Arm]] = _alone
-    shows: Literal["accuracy", "seconds", "far neighbours"] = "accuracy"
+    shows: Literal["accuracy", "seconds", "far neighbours", "orders"] = "accuracy"
 
 
 RECIPES: Mapping[RecipeName, Recipe] = {
@@ -85,6 +86,11 @@ RECIPES: Mapping[RecipeName, Recipe] = {
         "Seconds of a training epoch (table 4 of the paper)",
         {"backbones": _SIX, "variants": _RLMREC},
         shows="seconds",
+    ),
+    "figure1": Recipe(
+        "Candidates in the order of a language model (figure 1 of the paper)",
+        {"backbones": ("lightgcn",), "variants": ("base",)},
+        shows="orders",
     ),
     "figure4": Recipe(
         "RLMRec with several encoders, and with the text's owners exchanged (figure 4 of the paper)",
@@ -111,9 +117,10 @@ def applied(name: RecipeName, config: PipelineConfig, n_seeds: int) -> PipelineC
     """The settings with the recipe's models and the first `n_seeds` seeds where the settings are at their defaults.
 
     So a data set without text, whose preset wants Base alone, stays with Base, and whoever names other backbones,
-    variants, seeds or a grid of their own gets these in the recipe's table. How fast a model is takes one seed.
+    variants, seeds or a grid of their own gets these in the recipe's table. How fast a model is takes one seed, and
+    so does whose candidates are put in order.
     """
-    n_seeds = 1 if RECIPES[name].shows == "seconds" else n_seeds
+    n_seeds = 1 if RECIPES[name].shows in ("seconds", "orders") else n_seeds
     seeds = tuple(range(_FIRST_SEED, _FIRST_SEED + n_seeds))
     plain = TrainConfig()
     wanted = {

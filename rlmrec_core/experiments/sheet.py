@@ -1,9 +1,12 @@
 """The rows of an experiment as people read them, whatever they tell of: as Markdown, as LaTeX and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PAPER = "in the paper"
 
@@ -34,9 +37,10 @@ class Sheet:
     Attributes:
         header: Names of the columns; the first is the model's.
         lines: One for each model, a cell for each column.
-        axis: What the bars measure.
+        axis: What the picture shows, such as what the bars measure.
         bars: The picture.
         notes: What the columns mean, and what was found, in sentences.
+        draw: Draws a picture of its own into an empty figure, in place of bars.
     """
 
     header: Sequence[str]
@@ -44,6 +48,7 @@ class Sheet:
     axis: str
     bars: Sequence[Bar]
     notes: Sequence[str] = ()
+    draw: "Callable[[Figure], None] | None" = None
 
 
 def markdown(sheet: Sheet) -> str:
@@ -61,26 +66,34 @@ def latex(sheet: Sheet) -> str:
 
 
 def picture(sheet: Sheet, form: Literal["svg", "png"]) -> bytes:
-    """A bar for each model, with a mark where the paper's figure lies. The same sheet gives the same bytes."""
+    """A bar for each model, or what the sheet draws itself. The same sheet gives the same bytes."""
     import matplotlib  # takes a second, which the command line need not wait for
     from matplotlib.figure import Figure
 
-    bars = list(sheet.bars)[::-1]  # bars are drawn from below
     with matplotlib.rc_context({"svg.hashsalt": "rlmrec", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 1 + 0.25 * len(bars)), layout="constrained")
-        axes = figure.subplots()
-        colours = ["C7" if bar.is_reference else "C0" for bar in bars]
-        places = range(len(bars))
-        axes.barh(places, [bar.value for bar in bars], xerr=[bar.spread or 0.0 for bar in bars], color=colours)
-        printed = {place: bar.paper for place, bar in enumerate(bars) if bar.paper is not None}
-        if printed:
-            axes.plot(list(printed.values()), list(printed), "D", color="C1", markersize=4, label=_PAPER)
-            axes.legend(fontsize="small")
-        axes.set_yticks(places, [bar.label for bar in bars])
-        axes.set_xlabel(sheet.axis)
+        figure = Figure(figsize=(8, 1 + 0.25 * len(sheet.bars)), layout="constrained")
+        if sheet.draw:
+            sheet.draw(figure)
+        else:
+            _draw_bars(figure, sheet)
         written = BytesIO()
         figure.savefig(written, format=form, dpi=120, metadata={"Date": None} if form == "svg" else {"Software": None})
     return written.getvalue()
+
+
+def _draw_bars(figure: "Figure", sheet: Sheet) -> None:
+    """A bar for each model, with a mark where the paper's figure lies."""
+    bars = list(sheet.bars)[::-1]  # bars are drawn from below
+    axes = figure.subplots()
+    colours = ["C7" if bar.is_reference else "C0" for bar in bars]
+    places = range(len(bars))
+    axes.barh(places, [bar.value for bar in bars], xerr=[bar.spread or 0.0 for bar in bars], color=colours)
+    printed = {place: bar.paper for place, bar in enumerate(bars) if bar.paper is not None}
+    if printed:
+        axes.plot(list(printed.values()), list(printed), "D", color="C1", markersize=4, label=_PAPER)
+        axes.legend(fontsize="small")
+    axes.set_yticks(places, [bar.label for bar in bars])
+    axes.set_xlabel(sheet.axis)
 
 
 def _escaped(cell: str) -> str:

@@ -65,5 +65,7 @@ def _index(value: Any) -> int:
         # int() refuses texts of thousands of digits.
         number = int(value) if len(value.strip()) <= _MOST_DIGITS else _LARGEST + 1
     if number is None:
-        raise RejectedAnswer(f"{_ITEMS} must hold indices alone, which are integers, and holds {str(value)[:40]!r}")
+        # Not even the text of what is nested as deep as Python can read is safe to make.
+        shown = type(value).__name__ if isinstance(value, (list, dict)) else repr(str(value)[:40])
+        raise RejectedAnswer(f"{_ITEMS} must hold indices alone, which are integers, and holds {shown}")
     return number if abs(number) <= _LARGEST else PADDING

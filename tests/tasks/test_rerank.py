@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlmrec_core.config import load_config
+from rlmrec_core.experiments.orders import ORDER_ROWS
 from rlmrec_core.llm.errors import BudgetReached, NothingUsable
 from rlmrec_core.profiling import SplitLeakage
 from rlmrec_core.ranking.top_k import PADDING, top_k
 from rlmrec_core.reranking import NoTitles
 from rlmrec_core.tables import ORDERS
 from storage import ArtifactStore, StoreConfig
+from tasks import datasets
+from tasks.experiment import LATEX, MARKDOWN, PNG, SETTINGS, SVG, experiment_by_hand, noted
 from tasks.models import load_split, load_vectors, titles_of
-from tasks.rerank import NotAsked, check_can_rerank, cost_of_rerank, rerank
+from tasks.rerank import NotAsked, cost_of_rerank, rerank
 from tasks.stage import result_of
 from tasks.stages import run_by_hand
 from tests.fake_llm import FakeLLM
@@ -243,17 +247,67 @@ def test_candidates_in_a_drawn_order(world, asked):
         assert items != row["candidates"] and np.corrcoef(range(len(items)), np.argsort(items))[0, 1] < 0.9
 
 
+def figure1(server, **llm):
+    settings = {"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 2.0} | llm
+    return tiny(**WORLD, rerank={"n_users": 5, "candidates": (20, 30), "llm": settings})
+
+
+def test_figure_1_is_rows_tables_and_a_picture(world, tmp_path):
+    store, prepare, _ = world
+    artifacts = ArtifactStore.open(store)
+    with FakeLLM() as server:
+        with pytest.raises(NotAsked, match=r"10 requests to m .* no budget: set rerank\.llm\.budget_usd"):
+            experiment_by_hand("figure1", figure1(server), store, 5)
+        assert not server.n_requests and not artifacts.refs("experiment")
+        made = experiment_by_hand("figure1", figure1(server, budget_usd=1.0), store, 5)
+        assert server.n_requests == 10
+        # Another budget is another permission, and no other figure.
+        again = experiment_by_hand("figure1", figure1(server, budget_usd=0.5, concurrency=2), store, 5)
+        assert (again.status, again.ref, server.n_requests) == ("hit", made.ref, 10)
+        file = tmp_path / SETTINGS
+        file.write_bytes(artifacts.read_bytes(made.ref, SETTINGS))
+        rerun = experiment_by_hand("figure1", load_config(file), store, 5)
+        assert (rerun.status, rerun.ref, server.n_requests) == ("hit", made.ref, 10)
+
+    rows = artifacts.table(made.ref, "rows")
+    assert rows.schema.equals(ORDER_ROWS) and set(rows["llm"].to_pylist()) == {"m-2026-01-01"}
+    found = {(row["n_candidates"], row["list"], row["metric"], row["k"]): row["value"] for row in rows.to_pylist()}
+    (answers,) = [
+        artifacts.table(ref, "orders") for ref in artifacts.refs("rerank") if ref.key in inputs(artifacts, made)
+    ]
+    own = [row for row in answers.to_pylist() if row["n_candidates"] == 30]
+    test = load_split(artifacts, prepare).test
+    wanted = [set(test.item[test.user == row["user"]].tolist()) for row in own]
+    recalls = [len(set(row["candidates"][:10]) & items) / len(items) for row, items in zip(own, wanted, strict=True)]
+    assert found[30, "model", "recall", 10] == pytest.approx(np.mean(recalls))
+    invented = [sum(item not in row["candidates"] for item in row["items"]) / 20 for row in own]
+    assert found[30, "answers", "invented", 20] == pytest.approx(np.mean(invented))
+
+    table = artifacts.read_bytes(made.ref, MARKDOWN).decode()
+    for order in ("the model's order", "repaired", "strict"):
+        for n in (20, 30):
+            assert f"\n| {n}: {order} | 5 | " in table
+    assert "puts the best items of lightgcn base in order" in table
+    assert b"30: repaired & 5 & " in artifacts.read_bytes(made.ref, LATEX)
+    assert b"ndcg@20" in artifacts.read_bytes(made.ref, SVG)
+    assert artifacts.read_bytes(made.ref, PNG).startswith(b"\x89PNG")
+    assert datasets.read(artifacts, "sample", noted("figure1"))["key"] == made.ref.key
+
+
+def inputs(artifacts, made):
+    return artifacts.manifest(made.ref).content.inputs.values()
+
+
 def test_data_without_titles_are_refused_before_anything_is_trained(tmp_path, store):
     pairs = "user_id,item_id\n" + "".join(f"u{user},i{item}\n" for user in range(8) for item in range(user, user + 6))
     (tmp_path / "interactions.csv").write_text(pairs)
     ingest = {"reader": "tabular", "path": str(tmp_path)}
-    done = run_by_hand(tiny(ingest=ingest, prepare={"k_core": 1}), store, last="prepare")
     with pytest.raises(NoTitles, match="no item of these data has one: give the reader a table of items"):
-        check_can_rerank(store, done["prepare"][0].ref)
+        experiment_by_hand("figure1", tiny(ingest=ingest, prepare={"k_core": 1}), store, 1)
+    assert not ArtifactStore.open(store).refs("train")
 
 
 def test_a_model_that_has_seen_the_test_part_is_refused(world, asked):
-    from rlmrec_core.config import load_config
     from tasks.train import train
 
     store, prepare, _ = world
