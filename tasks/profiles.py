@@ -88,7 +88,7 @@ def run_profiles(
     return result
 
 
-def settled(rows: list[ProfileRow]) -> list[ProfileRow]:
+def final(rows: list[ProfileRow]) -> list[ProfileRow]:
     """What was refused as useless stays replaced; what did not come is worth another try."""
     return [replace(row, worth_retrying=row.worth_retrying and not row.rejected) for row in rows]
 

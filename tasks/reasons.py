@@ -21,7 +21,7 @@ from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.tables import WRITTEN_REASONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.profiles import lacking, settled, show_costs, show_spent, workplace
+from tasks.profiles import final, lacking, show_costs, show_spent, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -50,7 +50,7 @@ def write_reasons(
         place = workplace(stage, artifacts, stage.name)
         job = reasons_job(lambda: lists.reasons(config), lists.names(), config, place.ledger, place.account)
         total = sum(1 for _ in lists.reasons(config))
-        result = ProfileResult(map(settled, job.rows()), "", total, place.progress, job.report)
+        result = ProfileResult(map(final, job.rows()), "", total, place.progress, job.report)
         try:
             out.batches(
                 "reasons", WRITTEN_REASONS, lists.with_sentences(_written(result, lists.reasons(config), config))

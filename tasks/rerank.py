@@ -27,7 +27,7 @@ from rlmrec_core.tables import ORDERS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.models import check_made_of, embed_of, load_split, load_vectors, model_settings
-from tasks.profiles import lacking, settled, show_costs, show_spent, train_corpus, workplace
+from tasks.profiles import final, lacking, show_costs, show_spent, train_corpus, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -57,7 +57,7 @@ def rerank(
         place = workplace(stage, artifacts, stage.name)
         job = rerank_job(asked.questions, config, place.ledger, place.account)
         total = len(asked.users) * len(config.candidates)
-        result = ProfileResult(map(settled, job.rows()), "", total, place.progress, job.report)
+        result = ProfileResult(map(final, job.rows()), "", total, place.progress, job.report)
         try:
             out.batches("orders", ORDERS, asked.with_answers(row for rows in result.rows() for row in rows))
         except BaseException:
