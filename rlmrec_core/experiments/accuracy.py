@@ -11,7 +11,7 @@ from rlmrec_core.canonical import digest_of
 from rlmrec_core.experiments import paper
 from rlmrec_core.experiments.sheet import Bar, Sheet
 from rlmrec_core.model_id import ModelId
-from rlmrec_core.ranking import findings, significance
+from rlmrec_core.ranking import significance
 from rlmrec_core.tables import SIGNIFICANCE, shown_k
 
 EXPERIMENT = pa.schema(
@@ -25,6 +25,8 @@ EXPERIMENT = pa.schema(
     ]
 )
 """SIGNIFICANCE with where a model belongs, and the paper's figure."""
+
+_SURE = 0.05
 
 
 class Start(NamedTuple):
@@ -192,8 +194,23 @@ def sheet(rows: pa.Table, part: str = "test") -> Sheet:
 
 
 def _notes(rows: pa.Table, started: bool) -> list[str]:
+    """Where the differences from Base on Recall, at the length of lists that speaks for the others, are sure."""
+    k = shown_k(rows["k"].to_pylist())
+    told: dict[str, list[str]] = {}
+    for row in rows.to_pylist():
+        compared = row["gain"] is not None and row["base"] is not None and row["base"] != row["settings"]
+        if not compared or (row["metric"], row["k"]) != ("recall", k):
+            continue
+        p, test = row["p_holm"], f"t over {row['n_seeds']} seeds"
+        if row["n_seeds"] == 1:
+            p, test = row["p_bootstrap_holm"], "bootstrap over users, one seed"
+        sure = p is not None and p < _SURE
+        kind = (
+            "No sure difference from Base" if not sure else "Better than Base" if row["gain"] > 0 else "Worse than Base"
+        )
+        told.setdefault(f"{kind} on Recall@{k} ({test}, Holm)", []).append(f"{row['label']} {row['gain']:+.1%}")
     other_data = ["The paper's figures are of Yelp's years 2018 and 2019, after 2012 to 2017."] if started else []
-    return [*other_data, *(f"{found[0].upper()}{found[1:]}." for found in findings(rows))]
+    return [*other_data, *(f"{kind}: {', '.join(models)}." for kind, models in told.items())]
 
 
 def _figure(row: Mapping[str, Any] | None) -> float | None:
@@ -204,7 +221,7 @@ def _mean(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return ""
     spread = f" ± {row['std']:.4f}" if row["std"] is not None else ""
-    return f"{row['mean']:.4f}{spread}" + ("*" if row["p_holm"] is not None and row["p_holm"] < 0.05 else "")
+    return f"{row['mean']:.4f}{spread}" + ("*" if row["p_holm"] is not None and row["p_holm"] < _SURE else "")
 
 
 def _shown(value: float | None, form: Callable[[float], str]) -> str:

@@ -20,6 +20,7 @@ from tasks import datasets, report
 from tasks import speed as timing
 from tasks import train as training
 from tasks.experiment import LATEX, MARKDOWN, PNG, SETTINGS, SVG, experiment_by_hand, noted
+from tests.benchmarks.experiments import page
 from tests.tasks.experiments import small
 from tests.tasks.test_search import files
 
@@ -110,6 +111,17 @@ def test_the_settings_of_an_experiment_are_those_of_its_models(made, tmp_path):
     file.write_bytes(ArtifactStore.open(store).read_bytes(results["figure4"].ref, SETTINGS))
     again = experiment_by_hand("figure4", load_config(file), store, 1)
     assert (again.status, again.ref) == ("hit", results["figure4"].ref)
+
+
+def test_experiments_become_a_page_of_the_documentation(made):
+    store, results = made
+    text = page([ArtifactStore.open(store)], {"sample": "The sample"}, "two cores")
+    assert text.count("\n### ") == len(results) and "\n## The sample\n" in text and "two cores" in text
+    for recipe in results:
+        assert RECIPES[recipe].title in text
+        assert f"\nrlmrec experiment {recipe} --config settings.toml --seeds 1\n" in text
+    assert ArtifactStore.open(store).read_bytes(results["table2"].ref, MARKDOWN).decode().splitlines()[0] in text
+    assert page([ArtifactStore.open(store)], {"other": "Other"}, "two cores").count("\n## ") == 0
 
 
 def test_a_killed_experiment_goes_on(made, tmp_path):
