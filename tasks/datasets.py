@@ -1,6 +1,8 @@
 """What the store remembers of each data set by its name, in datasets/NAME: its latest artifacts, its last run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rlmrec_core.canonical import digest_of
@@ -9,6 +11,7 @@ from storage import ArtifactStore, StoreError
 SAMPLE = "sample"
 LAST_RUN = "last-run.json"
 _FOLDER, _LATEST = "datasets", "latest.json"
+_NOTES = ContextVar("notes", default=True)
 
 
 class UnknownDataSet(LookupError):
@@ -66,11 +69,23 @@ def latest_keys(artifacts: ArtifactStore, name: str) -> dict[str, list[str]]:
     return keys
 
 
+@contextmanager
+def unnoted() -> Iterator[None]:
+    """Within it `remember` notes nothing: what is made is not what others should go on from, such as half the data."""
+    token = _NOTES.set(False)
+    try:
+        yield
+    finally:
+        _NOTES.reset(token)
+
+
 def remember(artifacts: ArtifactStore, name: str, keys: Mapping[str, Sequence[str]], *, anew: bool = True) -> None:
     """Note what stages made or found, for runs that ask for the data set's latest; all of it in one step.
 
     anew: whether to replace what is noted already.
     """
+    if not _NOTES.get():
+        return
     with artifacts.lock("latest", digest_of(name)):
         noted = latest_keys(artifacts, name)
         fresh = {stage: list(made) for stage, made in keys.items() if anew or stage not in noted}
