@@ -1,5 +1,6 @@
 """What a language model's order of candidates is worth: the table and the picture of the paper's figure 1."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ _SHOWN = _MEASURES[1]
 _AXIS = "recall and NDCG on test by the number of candidates; the band is the 95 % interval of the repaired order"
 _FAULTS = ("invented", "repeated", "missing", "unparseable")
 _ORDERS = {"model": "the model's order", "repaired": "repaired", "strict": "strict"}
+_NO_NAME, _LONGEST = re.compile(r"[^\w ,.:+-]|(?<=:)[^\w]|www\."), 80
 _COLOURS = {"model": "C7", "repaired": "C0", "strict": "C1"}
 _Rows = Mapping[tuple[int, str], Mapping[tuple[str, int], Mapping[str, Any]]]
 
@@ -64,7 +66,7 @@ def _notes(rows: pa.Table, found: _Rows) -> list[str]:
     (first, *_) = rows.to_pylist()
     without = [own["without_list", 20]["value"] for (_, order), own in found.items() if order == "answers"]
     return [
-        f"{first['llm'] or 'A language model'} puts the best items of {first['label']} in order, for a sample of users "
+        f"{_named(first['llm'])} puts the best items of {first['label']} in order, for a sample of users "
         "with a held-out item in test. All lines of a number of candidates are about the same users.",
         "Strict: an invented or repeated index leaves its place empty. Repaired: it is dropped, and the model's own "
         f"order fills up. Up to {max(without):.1%} of the users had no list at all: nothing when strict, the model's "
@@ -73,6 +75,11 @@ def _notes(rows: pa.Table, found: _Rows) -> list[str]:
         "Invented, repeated, missing: shares of the places that were asked for; unparseable: share of first answers "
         "without a list of indices.",
     ]
+
+
+def _named(llm: str | None) -> str:
+    """The name that a server gives its model, without what a page would take for markup or a link."""
+    return _NO_NAME.sub("?", llm)[:_LONGEST] if llm else "A language model"
 
 
 def _draw(figure: Figure, found: _Rows) -> None:

@@ -75,7 +75,8 @@ class OrderPrompts:
                 return messages
             if not history:
                 raise PromptTooLong(
-                    f"{excess} tokens over the limit of {self.max_tokens} without any history: raise max_prompt_tokens"
+                    f"{excess} tokens over the limit of {self.max_tokens} without any history: take fewer candidates, "
+                    "a model that reads more, or a higher max_prompt_tokens"
                 )
             history = history[: len(history) // 2]
 

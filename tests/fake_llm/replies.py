@@ -19,8 +19,8 @@ def chat(body: Body) -> Body:
     """A profile that names the prompt it was made from; where an order of candidates is asked for, one."""
     name = prompt_hash(body)
     told: Body = {"summarization": f"People who enjoy what {name[:8]} offers."}
-    if body.get("response_format", {}).get("json_schema", {}).get("name") == "order":
-        told = {"items": _order(json.loads(body["messages"][1]["content"])["candidates"], int(name[:15], 16))}
+    if candidates := _candidates(body):
+        told = {"items": _order(candidates, int(name[:15], 16))}
     told["reasoning"] = f"It follows from {name[8:16]}."
     words = sum(len(message["content"].split()) for message in body["messages"])
     return {
@@ -43,6 +43,15 @@ def embeddings(body: Body) -> Body:
     tokens = sum(len(text.split()) for text in body["input"])
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "model": body["model"], "data": data[::-1], "usage": usage}
+
+
+def _candidates(body: Body) -> list[Body]:
+    """What is to be put in order; nothing where something else is asked for."""
+    try:
+        found = json.loads(body["messages"][1]["content"])["candidates"]
+    except (ValueError, LookupError, TypeError):
+        return []
+    return list(found)
 
 
 def _order(candidates: list[Body], seed: int) -> list[int]:

@@ -43,6 +43,13 @@ def test_a_line_for_each_order(figure):
     assert r"30: strict & 40 & 0.1500 &" in latex(figure) and r"-25.0\%" in latex(figure)
 
 
+def test_a_server_calls_its_model_what_it_likes():
+    named = sheet(rows_of(scores(30), "lightgcn base", "<b>[x](https://evil.example) www.evil.example " + "long" * 50))
+    told = markdown(named)
+    assert not any(sign in told for sign in ("<b>", "](", "://", "www.")) and "long" * 20 not in told
+    assert "gpt-4o-mini:free puts" in markdown(sheet(rows_of(scores(30), "lightgcn base", "gpt-4o-mini:free")))
+
+
 def test_curves(figure):
     drawn = picture(figure, "svg")
     assert drawn == picture(figure, "svg") and picture(figure, "png").startswith(b"\x89PNG")
