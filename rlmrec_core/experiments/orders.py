@@ -44,7 +44,7 @@ def sheet(rows: pa.Table) -> Sheet:
         faults = [f"{answers[name, 20]['value']:.1%}" if (name, 20) in answers else "" for name in _FAULTS]
         lines.append([f"{n}: {_ORDERS[order]}", str(shown["n_users"]), *cells, gain, p, *faults])
     header = ["candidates", "users", *(f"{name}@{k}" for name, k in _MEASURES)]
-    header += [f"gain in {_SHOWN[0]}@{_SHOWN[1]}", "p (Wilcoxon, Holm)", *_FAULTS]
+    header += ["gain", "p", *_FAULTS]
     return Sheet(header, lines, _AXIS, (), _notes(rows, found), draw=lambda figure: _draw(figure, found))
 
 
@@ -71,9 +71,9 @@ def _notes(rows: pa.Table, found: _Rows) -> list[str]:
         "Strict: an invented or repeated index leaves its place empty. Repaired: it is dropped, and the model's own "
         f"order fills up. Up to {max(without):.1%} of the users had no list at all: nothing when strict, the model's "
         "order when repaired.",
-        f"Gain and p: {_SHOWN[0]}@{_SHOWN[1]} against the model's own order, over users; a star stands for p < 0.05. "
-        "Invented, repeated, missing: shares of the places that were asked for; unparseable: share of first answers "
-        "without a list of indices.",
+        f"Gain and p: {_SHOWN[0]}@{_SHOWN[1]} against the model's own order, by Wilcoxon's test over users, corrected "
+        "for all that is compared (Holm); a star stands for p < 0.05. Invented, repeated, missing: shares of "
+        "the places that were asked for; unparseable: share of first answers without a list of indices.",
     ]
 
 

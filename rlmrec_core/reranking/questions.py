@@ -61,7 +61,8 @@ def check_titles(corpus: TrainCorpus) -> None:
     if not any(corpus.title(item) for item in range(corpus.n_items)):
         raise NoTitles(
             "a language model that puts candidates in order sees their titles alone, and no item of these data has "
-            "one: give the reader a table of items with titles, or take other data"
+            "one: give the reader a table of items with titles (ingest.raw joins those of a raw release to published "
+            "splits), or take other data"
         )
 
 

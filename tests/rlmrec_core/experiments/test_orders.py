@@ -31,9 +31,7 @@ def figure():
 
 def test_a_line_for_each_order(figure):
     lines = markdown(figure).splitlines()
-    assert lines[0].startswith(
-        "| candidates | users | recall@10 | recall@20 | ndcg@10 | ndcg@20 | gain in recall@20 | p "
-    )
+    assert lines[0].startswith("| candidates | users | recall@10 | recall@20 | ndcg@10 | ndcg@20 | gain | p | invented")
     assert lines[2] == "| 30: the model's order | 40 | 0.2000 | 0.2000 | 0.2000 | 0.2000 |  |  |  |  |  |  |"
     assert lines[3] == "| 30: repaired | 40 | 0.2500* | 0.2500* | 0.2500* | 0.2500* | +25.0% | 0.01 |  |  |  |  |"
     assert lines[4] == "| 30: strict | 40 | 0.1500 | 0.1500 | 0.1500 | 0.1500 | -25.0% | 0.2 | 5.0% |  |  | 50.0% |"
