@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from rlmrec_core.config.device import kind_of
 from rlmrec_core.models import EpochRecord, fit
 from storage import ArtifactStore, ArtifactWriter
 from tasks.stage import Stage, StageResult
@@ -55,8 +56,8 @@ def _write(out: ArtifactWriter, training: Training) -> None:
     ends: list[float] = []
 
     def watch(record: EpochRecord) -> None:
-        if training.settings.device == "cuda":
-            torch.cuda.synchronize()
+        if kind_of(training.settings.device) == "cuda":
+            torch.cuda.synchronize(training.settings.device)
         ends.append(time.monotonic())
         if len(ends) > _EPOCHS:
             raise _Enough
@@ -70,8 +71,8 @@ def _write(out: ArtifactWriter, training: Training) -> None:
 @cache
 def machine(device: str) -> str:
     """The processor that tensors live on, by its maker's name."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
+    if kind_of(device) == "cuda":
+        return torch.cuda.get_device_name(device)
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

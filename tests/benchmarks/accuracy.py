@@ -3,7 +3,7 @@
 python -m tests.benchmarks.accuracy STORE [EVALUATE_KEY ...] [--paper amazon-book]
 
 Reads what `evaluate` measured, of the latest run or of the artifacts named. With --paper the figures of RLMRec's
-Table 3 stand beside ours (test, mean of the authors' five seeds; NDCG for Base alone).
+table 1 stand beside ours (test, mean of the authors' five seeds; NDCG as far as it is known).
 """
 
 import argparse
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from rlmrec_core.experiments import paper as printed
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
 from rlmrec_core.ranking import BASELINES
@@ -18,26 +19,7 @@ from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.models import role_of
 
-# Recall@20 of Base, Con and Gen, then NDCG@20 of Base.
-PAPER = {
-    "amazon-book": {
-        "gccf": (0.1343, 0.1395, 0.1372, 0.0807),
-        "lightgcn": (0.1411, 0.1483, 0.1446, 0.0856),
-        "sgl": (0.1473, 0.1528, 0.1537, 0.0913),
-        "simgcl": (0.1512, 0.1552, 0.1524, 0.0919),
-        "dccf": (0.1517, 0.1563, 0.1559, 0.0943),
-        "autocf": (0.1536, 0.1586, 0.1581, 0.0984),
-    },
-    "yelp": {
-        "gccf": (0.1084, 0.1144, 0.1074, 0.0680),
-        "lightgcn": (0.1157, 0.1230, 0.1209, 0.0733),
-        "sgl": (0.1197, 0.1248, 0.1263, 0.0753),
-        "simgcl": (0.1254, 0.1292, 0.1267, 0.0801),
-        "dccf": (0.1249, 0.1321, 0.1281, 0.0800),
-        "autocf": (0.1280, 0.1319, 0.1330, 0.0813),
-    },
-}
-VARIANTS = ("base", "con", "gen")
+SIZES = {"amazon-book": (11_000, 9_332), "yelp": (11_091, 11_010)}
 Row = dict[str, Any]
 
 
@@ -80,12 +62,13 @@ def _training(artifacts: ArtifactStore, key: str) -> dict[str, str]:
 
 def _beside(name: ModelId, values: dict[str, str], paper: str | None) -> dict[str, str]:
     """The paper's figures, and ours in per cent of them."""
-    targets = PAPER.get(paper or "", {}).get(name.backbone)
-    if not targets:
+    if paper is None:
         return {}
-    theirs = {"recall": targets[VARIANTS.index(name.variant)]} | (
-        {"ndcg": targets[3]} if name.variant == "base" else {}
-    )
+    theirs = {
+        metric: target
+        for metric in ("recall", "ndcg")
+        if (target := printed.accuracy(*SIZES[paper], name.backbone, name.variant, metric))
+    }
     return {
         f"paper's {metric}@20": f"{target:.4f} ({float(values[f'test {metric}@20']) / target - 1:+.1%})"
         for metric, target in theirs.items()
@@ -122,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", help="where the artifacts are")
     parser.add_argument("keys", nargs="*", help="evaluate artifacts; the latest by default")
-    parser.add_argument("--paper", choices=sorted(PAPER), help="put the figures of this data set beside ours")
+    parser.add_argument("--paper", choices=sorted(SIZES), help="put the figures of this data set beside ours")
     options = parser.parse_args()
     artifacts = ArtifactStore.open(StoreConfig(url=options.store))
     evaluated = [ref for ref in artifacts.refs("evaluate") if ref.key.startswith(tuple(options.keys))]
