@@ -24,7 +24,7 @@ from tasks.prepare import data_size
 from tasks.profiles import train_corpus
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 4
+VERSION = 5
 _CURVES = {"loss": "training loss", STOPPING_METRIC: f"validation {STOPPING_METRIC} (decides when to stop)"}
 
 

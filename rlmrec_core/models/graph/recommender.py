@@ -21,7 +21,7 @@ class Recommender(nn.Module):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The weighted losses of one step by name; their sum is minimised."""
-        entry = self.alignment.enter(self.backbone.initial(), generator)
+        entry = self.alignment.enter(self.backbone.initial(generator), generator)
         nodes, losses = self.backbone.step(entry.table, batch, generator)
         return losses | self.alignment.losses(nodes, batch, entry)
 

@@ -74,7 +74,7 @@ class AlphaRec(LayerSum):
         sums = self.graph.pattern.multiply(torch.ones_like(self.graph.values), both)[: self.graph.n_users]
         return torch.cat([sums[:, :-1] / sums[:, -1:].clamp_min(1), items])
 
-    def initial(self) -> Tensor:
+    def initial(self, generator: torch.Generator | None = None) -> Tensor:
         mapped: Tensor = self.mapping(self.texts)
         return mapped
 

@@ -83,8 +83,11 @@ class Backbone(nn.Module, ABC):
         known = ~rows.isnan().any(dim=1)
         self.table[known] = rows[known]
 
-    def initial(self) -> Tensor:
-        """What is propagated, (n_nodes, size): the table, or what a backbone makes of texts."""
+    def initial(self, generator: torch.Generator | None = None) -> Tensor:
+        """What is propagated, (n_nodes, size): the table, or what a backbone makes of texts.
+
+        generator: of a training step, for a backbone that leaves out some of it there; None for the whole.
+        """
         return self.table
 
     def output_size(self, size: int) -> int:

@@ -25,6 +25,9 @@ class WeftSettings(AlphaRecSettings):
     n_components: Annotated[int, SearchRange(32, 256, log=True)] = Field(
         128, ge=1, description="Principal components that are read of the items' texts"
     )
+    dropout: Annotated[float, SearchRange(0.0, 0.7)] = Field(
+        0.5, ge=0, lt=1, description="Share of the free vectors' components that a training step leaves out"
+    )
     length: Annotated[float, SearchRange(0.0, 0.6)] = Field(
         0.3, ge=0, le=1, description="Power of an item's length by which its cosines are multiplied in ranking"
     )
@@ -33,16 +36,17 @@ class WeftSettings(AlphaRecSettings):
 class Weft(AlphaRec):
     r"""AlphaRec with ids, whitened texts and a graph without the answer.
 
-    1. Of the items' semantic vectors the first `n_components` principal components are read, each at variance one.
-    2. An item enters with its mapped text and a free vector of its own, E_0 = f(s) + t; a user with t alone, since the
-       first layer brings the texts of their items.
+    1. Of the semantic vectors the first `n_components` principal components of the items' are read, each at variance
+       one over their number.
+    2. Users and items enter with their mapped text and a free vector of their own, E_0 = f(s) + t. A training step
+       leaves out a share `dropout` of t's components, drawn anew, and scales up the rest.
     3. E = sum over l = 0..L of A_hat^l E_0 (LightGCN), ranked by cos(e_u, e_i) |e_i|^length: training leaves lengths
        alone, and the sum makes items long that many alike people took.
     4. In training, the pairs of a batch are taken out of A_hat: a user's vector may not hold the item asked for.
     5. The loss is AlphaRec's softmax over the positive item and `n_negatives` drawn ones.
 
-    What people do and no text tells is for t to learn. A node without train interactions has none: an item stands where
-    its text puts it.
+    What people do and no text tells is for t to learn; dropout keeps it from learning single interactions by heart. A
+    node without train interactions has none: an item stands where its text puts it.
     """
 
     Settings = WeftSettings
@@ -59,22 +63,26 @@ class Weft(AlphaRec):
         semantic: SemanticEmbeddings,
     ) -> None:
         super().__init__(graph, size, generator, settings, semantic)
-        self.length = settings.length
+        self.dropout, self.length = settings.dropout, settings.length
         degrees = graph.pattern.row_sums(torch.ones_like(graph.values))
         with torch.no_grad():
             self.table[(degrees == 0).to(self.table.device)] = 0
 
     def read(self, semantic: SemanticEmbeddings, settings: AlphaRecSettings) -> Tensor:
         assert isinstance(settings, WeftSettings)
-        items = torch.from_numpy(semantic.items)
+        users, items = (torch.from_numpy(side) for side in (semantic.users, semantic.items))
         centre, components = _whitening(items, settings.n_components)
         # Among the weights: an item that is new later is read as these were.
         self.register_buffer("centre", centre)
         self.register_buffer("components", components)
-        return _project(items, centre, components)
+        return _project(torch.cat([users, items]), centre, components)
 
-    def initial(self) -> Tensor:
-        return self.table + F.pad(super().initial(), (0, 0, self.graph.n_users, 0))
+    def initial(self, generator: torch.Generator | None = None) -> Tensor:
+        free: Tensor = self.table
+        if generator is not None and self.dropout:
+            drawn = torch.rand(free.shape, generator=generator, dtype=free.dtype, device=free.device)
+            free = free * drawn.ge_(self.dropout).div_(1 - self.dropout)
+        return free + super().initial()
 
     def encode(self, table: Tensor) -> Tensor:
         users, items = self.sides(self.graph.adjacency.sum_of_powers(table, self.n_layers))

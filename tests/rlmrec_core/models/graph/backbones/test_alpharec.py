@@ -49,10 +49,11 @@ def test_alpharecs_users_enter_as_the_mean_of_their_items_texts():
 
 
 @pytest.mark.parametrize(("n_components", "kept"), [(2, 2), (100, 4)])
-def test_wefts_texts_are_whitened_and_added_to_the_ids_of_items(n_components, kept):
+def test_wefts_texts_are_whitened_and_added_to_the_ids(n_components, kept):
     model, (_, semantic) = build("weft", n_components=n_components), world()
     known = [0, 1, 3, 4, 5]
-    texts = model.texts[known].double()
+    users, items = model.texts.split([5, 6])
+    texts = items[known].double()
     assert texts.shape == (5, kept), "five texts differ in four directions"
     torch.testing.assert_close(texts.mean(0), torch.zeros(kept, dtype=torch.float64), atol=1e-6, rtol=0)
     spread = texts.T @ texts / 5
@@ -61,10 +62,24 @@ def test_wefts_texts_are_whitened_and_added_to_the_ids_of_items(n_components, ke
     principal = torch.linalg.svd(centred).Vh[:kept]
     in_their_space = principal.T @ (principal @ model.components.double())
     torch.testing.assert_close(in_their_space, model.components.double(), atol=1e-5, rtol=1e-5)
-    assert not model.texts[2].any(), "a missing text is the mean one"
-    table = model.table.clone()
-    table[5:] += model.mapping(model.texts)
-    torch.testing.assert_close(model.initial(), table)
+    assert not items[2].any(), "a missing text is the mean one"
+    of_users = torch.from_numpy(semantic.users - semantic.items[known].mean(0)) @ model.components
+    torch.testing.assert_close(users, of_users, msg="users are read in the items' components")
+    torch.testing.assert_close(model.initial(), model.table + model.mapping(model.texts))
+
+
+def test_a_step_of_weft_leaves_out_a_share_of_the_ids_and_never_of_the_texts():
+    model, mapped = build("weft", dropout=0.4), build("weft", dropout=0).mapping
+    with torch.no_grad():
+        model.table.fill_(3)
+    free = model.initial(torch.Generator().manual_seed(1)) - mapped(model.texts)
+    left_out = free.isclose(torch.tensor(0.0), atol=1e-5)
+    torch.testing.assert_close(free[~left_out], torch.full_like(free[~left_out], 3 / 0.6))
+    assert 0 < left_out.sum() < free.numel()
+    drawn = [model.initial(torch.Generator().manual_seed(seed)) for seed in range(2000)]
+    torch.testing.assert_close(torch.stack(drawn).mean(0), model.initial(), atol=0.25, rtol=0)
+    whole = build("weft", dropout=0)
+    assert torch.equal(whole.initial(torch.Generator()), whole.initial())
 
 
 def test_wefts_step_does_not_see_the_pairs_that_it_asks_for():
@@ -115,7 +130,8 @@ def test_an_item_that_train_does_not_have_is_no_negative_and_has_no_residual():
 @pytest.mark.parametrize("name", NAMES)
 def test_new_items_are_placed_as_items_without_interactions_are(name, checkerboard, colours):
     """The last items of the board, with every interaction taken away, stand where a new item with their text does."""
-    split = Split(40, 64, checkerboard.train, checkerboard.validation, checkerboard.test)
+    nothing = Edges(*(side[:0] for side in checkerboard.train))  # no validation: the last epoch is kept
+    split = Split(40, 64, checkerboard.train, nothing, nothing)
     new = np.concatenate([colours.items[:3], np.zeros((1, 8), np.float32)])
     semantic = SemanticEmbeddings(colours.users, np.concatenate([colours.items, new]))
     settings = TrainConfig(max_epochs=12, embedding_size=8, batch_size=240, learning_rate=0.02).run(name, "base", 1)
