@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rlmrec_core.config.registry import preset
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import STOPPING_METRIC
 from rlmrec_core.ranking import findings
@@ -16,12 +17,13 @@ from tasks import report
 from tasks.dataset_statistics import facts
 from tasks.evidence import profile_texts
 from tasks.metrics import comparison, mean_over_seeds, shown_part
-from tasks.models import load_split
+from tasks.models import load_split, model_settings
+from tasks.prepare import data_size
 from tasks.reasons import audit
 from tasks.recommend import measured_models
 from tasks.results import Results
 from tasks.stage import Stage
-from tasks.stages import Done
+from tasks.stages import Done, starting_values
 
 VERSION = 4
 PAGE = "report.html"
@@ -100,6 +102,7 @@ class _Material:
             "measured": f"On the {shown_part(metrics)} part, mean over seeds; higher is better.",
             "metrics": _columns(comparison(metrics, shown_part(metrics))),
             "curve": self._curve(),
+            **self._settings(),
             "data": [list(pair) for pair in self._data().items()],
             "costs": self._costs(),
             "reasons": self._authors_of_reasons(),
@@ -174,6 +177,15 @@ class _Material:
             return "Every reason is made of its evidence, without a language model."
         said = audit(self.artifacts.table(self.results.reasons, "reasons", ["generator", "error", "model"]))
         return f"Reasons: {said}."
+
+    def _settings(self) -> dict[str, Any]:
+        """What the lists' model was trained with, and whether these are the starting values of the preset auto."""
+        run, size = model_settings(self.artifacts, self.train), data_size(self.artifacts, self.prepare)
+        chosen = preset(run.backbone, run.variant, "auto", "tuned", size)._asdict()
+        guessed = all(getattr(run, name) == value for name, value in chosen.items() if value is not None)
+        source = f"These are what the preset auto chose: {starting_values(size)}." if guessed else ""
+        settings = [[name, str(value)] for name, value in run.flat().items() if value is not None]
+        return {"settings": settings, "settings_from": source}
 
     def _curve(self) -> list[list[float]]:
         history = self.artifacts.table(self.train, "history")

@@ -12,6 +12,7 @@ from prefect import Task
 from prefect.utilities.importtools import import_object
 
 from rlmrec_core.config import PipelineConfig, TrainConfig
+from rlmrec_core.config.registry import DataSize
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.embed import embed_stage, undisturbed, vectors_at_once
@@ -162,14 +163,17 @@ def hyper_parameters(config: TrainConfig, artifacts: ArtifactStore, prepare: Art
     """Where the models' hyper-parameters come from, in a sentence: what is a guess is called one."""
     told = f"hyper-parameters: those of the preset {config.preset}"
     if config.preset == "auto":
-        size = data_size(artifacts, prepare)
-        told = (
-            f"hyper-parameters: starting values for {size.n_users:,} users and {size.n_items:,} items with "
-            f"{size.per_node:.1f} interactions of train each on average, not chosen on these data; `rlmrec search` "
-            "looks for better ones"
-        )
+        told = f"hyper-parameters: {starting_values(data_size(artifacts, prepare))}"
     own = [f"{backbone} {variant}" for backbone, variants in config.per_model.items() for variant in variants]
     return f"{told}; of {', '.join(own)} those of train.per_model" if own else told
+
+
+def starting_values(size: DataSize) -> str:
+    """What the preset auto chose, and from what."""
+    return (
+        f"starting values for {size.n_users:,} users and {size.n_items:,} items with {size.per_node:.1f} interactions "
+        "of train each on average, not chosen on these data; `rlmrec search` looks for better ones"
+    )
 
 
 def _reads_semantics(config: PipelineConfig) -> bool:

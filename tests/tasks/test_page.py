@@ -59,3 +59,19 @@ def test_what_it_shows_is_what_the_run_made(tmp_path):
     assert {"lightgcn base", "lightgcn con", "popularity"} <= {row[0] for row in shown["metrics"]["rows"]}
     assert sum(row[2] for row in shown["costs"]) == len(results.user_ids) + len(results.item_ids)
     assert shown["curve"]
+    assert not shown["settings_from"], "the sample's settings were chosen on the sample"
+
+
+def test_it_says_what_the_preset_auto_chose_and_from_what(tmp_path):
+    store = StoreConfig(url=str(tmp_path / "artifacts"))
+    done = run_by_hand(tiny(train={"preset": "auto", "variants": ["base"]}), store)
+    artifacts = ArtifactStore.open(store)
+    remember(artifacts, "sample", {stage: [one.ref.key for one in made] for stage, made in done.items()})
+    results = Results.open(artifacts)
+    shown = content_of(Path(report_page(artifacts, results)).read_text(encoding="utf-8"))
+    n_users, n_items = len(results.user_ids), len(results.item_ids)
+    assert f"starting values for {n_users:,} users and {n_items:,} items" in shown["settings_from"]
+    assert "not chosen on these data" in shown["settings_from"]
+    settings = dict(shown["settings"])
+    assert float(settings["weight_decay"]) == pytest.approx(0.02 / (n_users + n_items), rel=0.05)
+    assert (settings["patience"], settings["backbone_settings.n_layers"]) == ("10", "3")
