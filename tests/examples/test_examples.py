@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import settings
+from flows.options import settings
 from rlmrec_core.ranking import BASELINES
 from storage import ArtifactStore, StoreConfig
 from tasks import last_run

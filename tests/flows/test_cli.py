@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.artifacts import collectable
-from flows.cli import app, metrics_table
-from flows.cli import settings as read_settings
+from flows.cli import app
+from flows.options import settings as read_settings
+from flows.outcome import metrics_table
 from flows.runs import unseen
 from flows.terminal import Console
 from storage import ArtifactRef, ArtifactStore, artifact_key

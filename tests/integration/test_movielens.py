@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from flows.cli import settings
+from flows.options import settings
 from flows.serve import create_app
 from storage import ArtifactStore, StoreConfig
 from tasks.datasets import remember
