@@ -95,7 +95,7 @@ def final(rows: list[ProfileRow]) -> list[ProfileRow]:
 
 def lacking(errors: Iterable[str], total: int, what: str) -> str:
     """How many of so many texts could not be had, and why, the most frequent reasons first."""
-    reasons = Counter(errors)
+    reasons = Counter(" ".join(error.split()) for error in errors)
     why = "; ".join(f"{number} x {reason[:_LONGEST]}" for reason, number in reasons.most_common(_REASONS))
     return f"{reasons.total():,} of {total:,} {what} could not be had: {why}"
 
