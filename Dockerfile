@@ -5,15 +5,22 @@ RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
 # First what changes seldom: every package in the version and with the digests that were tested together.
 COPY requirements.lock constraints.txt ./
-# TORCH_INDEX can name the index of torch's CPU builds: a tenth of the size, no CUDA, other digests than the lock file's.
+# The lock file's torch is built for CUDA. TORCH_INDEX can name an index of other builds, with other digests than the lock
+# file's: the one of CPU builds, a tenth of the size; or, with CUDA, the folder above those for each version, of which
+# CUDA names one by its folder, such as cu126 for an older driver.
 ARG TORCH_INDEX
+ARG CUDA
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN if [ -n "$TORCH_INDEX" ]; then \
-        pip install --no-cache-dir -c constraints.txt --index-url "$TORCH_INDEX" torch; \
+        pip install --no-cache-dir -c constraints.txt --index-url "$TORCH_INDEX${CUDA:+/$CUDA}" torch; \
         grep -E '^[a-z0-9]' requirements.lock | grep -Ev '^(torch==|triton|nvidia-|cuda-)' | cut -d' ' -f1 > versions.txt; \
         pip install --no-cache-dir --no-deps -r versions.txt; \
     else \
         pip install --no-cache-dir --require-hashes -r requirements.lock; \
+    fi; \
+    if [ -n "$CUDA" ]; then \
+        python -c "import sys, torch; sys.exit('cu' + str(torch.version.cuda).replace('.', '') != '$CUDA')" \
+            || { echo "torch is not built for CUDA=$CUDA; TORCH_INDEX names where such a build is"; exit 1; }; \
     fi
 COPY pyproject.toml LICENSE README.md ./
 COPY flows flows

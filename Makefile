@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: help run plan ui test check audit docs bench bench-scale bench-ingest bench-llm bench-serve fuzz-llm bench-cllm4rec lock clean
+.PHONY: help run plan ui test check audit docs bench bench-gpu bench-scale bench-ingest bench-llm bench-serve fuzz-llm bench-cllm4rec lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -40,6 +40,10 @@ docs: .venv/installed-dev  ## Build the documentation into build/site; a broken 
 bench: .venv/installed  ## Time every backbone and variant: DATA=folder, PEER=checkout of the authors' code
 	$(BIN)/python -m tests.benchmarks.training $(or $(DATA),../shared/data/rlmrec-amazon-book) \
 		$(if $(PEER),--peer $(PEER)) $(ARGS)
+
+bench-gpu: .venv/installed  ## Measure a GPU, in four minutes: DATA=folder, PEER=checkout, OUT=file
+	$(BIN)/python -m tests.benchmarks.gpu $(or $(DATA),../shared/data/rlmrec-amazon-book) \
+		$(if $(PEER),--peer $(PEER)) $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-scale: .venv/installed  ## Train on synthetic graphs of 1, 2, 4 and 8 million edges
 	$(BIN)/python -m tests.benchmarks.scale $(ARGS)

@@ -32,6 +32,7 @@ from tasks.stages import (
     Done,
     StageSpec,
     between,
+    check_devices,
     for_this_data,
     inputs_of,
     inputs_of_all,
@@ -112,6 +113,7 @@ def run_stages(
     previous: User profiles of an earlier run, kept for those who changed too little.
     gates: Check the figures of each stage once it has ended; they may stop the run.
     """
+    check_devices(config)
     done = dict(done or {})
     for spec in between(first, last):
         if not is_wanted(spec, config):

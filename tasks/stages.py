@@ -12,7 +12,9 @@ from prefect import Task
 from prefect.utilities.importtools import import_object
 
 from rlmrec_core.config import PipelineConfig, TrainConfig
+from rlmrec_core.config.device import settled
 from rlmrec_core.config.registry import DataSize
+from rlmrec_core.device import opened
 from storage import ArtifactRef, ArtifactStore, StoreConfig
 from tasks import report
 from tasks.embed import embed_stage, undisturbed, vectors_at_once
@@ -135,6 +137,15 @@ def between(first: str = "ingest", last: str = "reasons") -> tuple[StageSpec, ..
 def is_wanted(spec: StageSpec, config: PipelineConfig) -> bool:
     """Whether a stage is needed: text is left alone where no model reads it."""
     return spec.wanted(config) and (not spec.for_semantics or _reads_semantics(config))
+
+
+def check_devices(config: PipelineConfig) -> None:
+    """Raise DeviceMissing where settings name a GPU that is not here, before anything is computed or paid."""
+    here = [config.evaluate, config.recommend]
+    if config.engine.kind == "local":  # the workers of a cluster have devices of their own
+        here += [config.embed, config.train]
+    for section in here:
+        opened(settled(section.device))
 
 
 def for_this_data(

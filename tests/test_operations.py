@@ -72,7 +72,8 @@ def test_every_service_is_bounded_and_its_log_rotated():
         assert service["logging"]["options"]["max-size"] and service["init"], name
         assert service["mem_limit"], name
     assert [name for name, service in SERVICES.items() if "build" in service] == ["image"]
-    assert "TORCH_INDEX" in SERVICES["image"]["build"]["args"]
+    arguments = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE))
+    assert set(SERVICES["image"]["build"]["args"]) == arguments == {"TORCH_INDEX", "CUDA"}
     assert SERVICES["gpu-worker"]["profiles"] == ["gpu"] and "health" in str(SERVICES["worker"]["healthcheck"])
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,12 @@ from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.embedding.encoder import DivisibleEncoder, Encoder
 from rlmrec_core.embedding.neighbours import neighbours
 from rlmrec_core.embedding.texts import Texts, item_texts, user_texts
-from rlmrec_core.profiling.corpus import TrainCorpus
-from rlmrec_core.profiling.profiles import summarizations
 from rlmrec_core.shard import Workplace
 from rlmrec_core.tables import item_vectors_table, vectors_table
 from rlmrec_core.vectors import Float32Array, unit_rows
+
+if TYPE_CHECKING:  # it brings the clients of model servers, which no encoder of one's own needs
+    from rlmrec_core.profiling.corpus import TrainCorpus
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class EmbedResult:
 
 
 def embed(
-    corpus: TrainCorpus,
+    corpus: "TrainCorpus",
     item_profiles: pa.Table,
     user_profiles: pa.Table,
     config: EmbedConfig,
@@ -81,7 +82,7 @@ def embed(
 
 
 def result_of_vectors(
-    corpus: TrainCorpus,
+    corpus: "TrainCorpus",
     items: Float32Array,
     users: Float32Array,
     encoder: tuple[str, str],
@@ -111,7 +112,7 @@ def result_of_vectors(
 
 
 def embed_shard(
-    corpus: TrainCorpus,
+    corpus: "TrainCorpus",
     item_profiles: pa.Table,
     user_profiles: pa.Table,
     config: EmbedConfig,
@@ -128,9 +129,11 @@ def embed_shard(
 
 
 def _texts(
-    corpus: TrainCorpus, item_profiles: pa.Table, user_profiles: pa.Table, config: EmbedConfig
+    corpus: "TrainCorpus", item_profiles: pa.Table, user_profiles: pa.Table, config: EmbedConfig
 ) -> tuple[Texts, Texts]:
     """The text of every item and of every user."""
+    from rlmrec_core.profiling.profiles import summarizations  # with it come the clients of model servers
+
     items = item_texts(corpus, summarizations(item_profiles, corpus), config.embed_source)
     if config.user_vectors == "item_mean":
         return items, [None] * corpus.n_users
@@ -176,7 +179,7 @@ def _gather(texts: Texts, row_of: dict[str, int], vectors: Float32Array) -> Floa
     return found
 
 
-def _item_means(corpus: TrainCorpus, items: Float32Array) -> Float32Array:
+def _item_means(corpus: "TrainCorpus", items: Float32Array) -> Float32Array:
     """Normalised mean of the train items' vectors of each user, (n_users, d); zero where they have none."""
     shape = (corpus.n_users, corpus.n_items)
     seen = sp.csr_matrix((np.ones(len(corpus.users), np.float32), (corpus.users, corpus.items)), shape)
@@ -184,7 +187,7 @@ def _item_means(corpus: TrainCorpus, items: Float32Array) -> Float32Array:
 
 
 def embed_new_items(
-    corpus: TrainCorpus, profiles: Sequence[str | None], config: EmbedConfig, place: Workplace
+    corpus: "TrainCorpus", profiles: Sequence[str | None], config: EmbedConfig, place: Workplace
 ) -> pa.Table:
     """Unit vectors of items that nobody took yet: (item_id, vector), those without a text or a vector left out.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,14 @@ import pyarrow.compute as pc
 from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.data import DataError
 from rlmrec_core.embedding.embed import EmbedResult, result_of_vectors
-from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.tables import IMPORTED_VECTORS, check, item_vectors_table
 from rlmrec_core.vectors import Float32Array, unit_rows
 
+if TYPE_CHECKING:  # it brings the clients of model servers, which no encoder of one's own needs
+    from rlmrec_core.profiling.corpus import TrainCorpus
 
-def embed_imported(corpus: TrainCorpus, items: pa.Table, users: pa.Table | None, config: EmbedConfig) -> EmbedResult:
+
+def embed_imported(corpus: "TrainCorpus", items: pa.Table, users: pa.Table | None, config: EmbedConfig) -> EmbedResult:
     """Unit vectors of every item and user from those imported under their ids; see `embed` for who has none.
 
     What they were made of is not known here: whether anything of the held-out parts went into them is their maker's
@@ -46,7 +49,7 @@ def embed_imported(corpus: TrainCorpus, items: pa.Table, users: pa.Table | None,
     return result_of_vectors(corpus, item_vectors, user_vectors, ("imported", digest), report, started)
 
 
-def new_imported(corpus: TrainCorpus, items: pa.Table) -> pa.Table:
+def new_imported(corpus: "TrainCorpus", items: pa.Table) -> pa.Table:
     """Unit vectors of items that nobody took yet: (item_id, vector), those without an imported vector left out."""
     vectors = _of(items, corpus.item_ids, "item")
     present = vectors.any(axis=1)

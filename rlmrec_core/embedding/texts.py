@@ -1,16 +1,19 @@
 """Which text of an item or a user is embedded."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rlmrec_core.config.text import EmbedSource
-from rlmrec_core.profiling.corpus import TrainCorpus
+
+if TYPE_CHECKING:  # it brings the clients of model servers, which no encoder of one's own needs
+    from rlmrec_core.profiling.corpus import TrainCorpus
 
 _MOST_TITLES = 30  # titles of one user's items; encoders read little more
 
 Texts = list[str | None]
 
 
-def item_texts(corpus: TrainCorpus, profiles: Sequence[str | None], source: EmbedSource) -> Texts:
+def item_texts(corpus: "TrainCorpus", profiles: Sequence[str | None], source: EmbedSource) -> Texts:
     """The text of each item, None where it has none.
 
     profile: its summarization. title: its title. raw: title, attributes and description as they came, or its train
@@ -25,7 +28,7 @@ def item_texts(corpus: TrainCorpus, profiles: Sequence[str | None], source: Embe
     return [_joined(write[source](item)) for item in range(corpus.n_items)]
 
 
-def user_texts(corpus: TrainCorpus, profiles: Sequence[str | None], source: EmbedSource) -> Texts:
+def user_texts(corpus: "TrainCorpus", profiles: Sequence[str | None], source: EmbedSource) -> Texts:
     """The text of each user, None where there is none.
 
     profile: the summarization. title: titles of train items. raw: the user's own train reviews, or those titles where
@@ -40,18 +43,18 @@ def user_texts(corpus: TrainCorpus, profiles: Sequence[str | None], source: Embe
     return [_joined(write[source](user)) for user in range(corpus.n_users)]
 
 
-def _raw(corpus: TrainCorpus, item: int) -> list[str | None]:
+def _raw(corpus: "TrainCorpus", item: int) -> list[str | None]:
     facts = [f"{name}: {value}" for name, value in corpus.attributes(item)]
     description = corpus.description(item)
     told = [description] if description else _reviews(corpus, corpus.rows_of_item(item))
     return [corpus.title(item), *facts, *told]
 
 
-def _reviews(corpus: TrainCorpus, rows: Iterable[int]) -> list[str]:
+def _reviews(corpus: "TrainCorpus", rows: Iterable[int]) -> list[str]:
     return [review for row in rows if (review := corpus.review(int(row)))]
 
 
-def _titles(corpus: TrainCorpus, user: int) -> list[str]:
+def _titles(corpus: "TrainCorpus", user: int) -> list[str]:
     items = (int(corpus.items[row]) for row in corpus.rows_of_user(user))
     return [title for item in items if (title := corpus.title(item))][:_MOST_TITLES]
 

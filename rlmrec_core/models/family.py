@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 from torch import Tensor
@@ -11,9 +11,11 @@ from torch import Tensor
 from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol, door
 from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import RunSettings
-from rlmrec_core.profiling.corpus import TrainCorpus
 from rlmrec_core.split import Split
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors
+
+if TYPE_CHECKING:  # with it come the clients of model servers, which training can do without
+    from rlmrec_core.profiling.corpus import TrainCorpus
 
 
 class TrainingDiverged(RuntimeError):
@@ -74,7 +76,7 @@ class Inputs:
     split: Split
     semantic: SemanticEmbeddings | None = None
     start: Vectors | None = None
-    texts: TrainCorpus | None = None
+    texts: "TrainCorpus | None" = None
     item_profiles: Sequence[str | None] = ()
     user_profiles: Sequence[str | None] = ()
 

@@ -1,10 +1,10 @@
 """Measure one model of the authors' code (HKUDS/RLMRec) in a process of its own; prints one line of JSON.
 
-Usage: python -m tests.benchmarks.peer_cell FOLDER BACKBONE VARIANT --peer CHECKOUT [--epochs N] [--threads N]
+Usage: python -m tests.benchmarks.peer_cell FOLDER BACKBONE VARIANT --peer CHECKOUT [--device cuda] [--epochs N]
 
-The checkout is neither changed nor copied. What it expects of a GPU, of a library and of its data folder is supplied
-while it runs: .cuda() does nothing, the two functions of torch_sparse that DCCF calls gather and scatter as the
-original does, and the data are written from our Parquet files to a temporary folder in the format it reads.
+The checkout is neither changed nor copied. What it expects of a library and of its data folder is supplied while it
+runs: the two functions of torch_sparse that DCCF calls gather and scatter as the original does, and the data are
+written from our Parquet files to a temporary folder in the format it reads. On a CPU, .cuda() does nothing.
 """
 
 import contextlib
@@ -46,6 +46,7 @@ class SparseTensor:
         self.row, self.value, self.n_rows = row, value, sparse_sizes[0]
 
     def cuda(self) -> "SparseTensor":
+        self.row, self.value = self.row.cuda(), self.value.cuda()
         return self
 
     def sum(self, dim: int) -> torch.Tensor:
@@ -68,17 +69,18 @@ def spspmm(
     return product.indices(), product.values()
 
 
-def supply(peer: Path, work: Path, model: str) -> None:
+def supply(peer: Path, work: Path, model: str, device: str) -> None:
     """Make this process one that the authors' code can run in."""
-    for kind in (torch.Tensor, torch.nn.Module):
-        kind.cuda = lambda self, *args, **kwargs: self
+    if device == "cpu":
+        for kind in (torch.Tensor, torch.nn.Module):
+            kind.cuda = lambda self, *args, **kwargs: self
     fake = types.ModuleType("torch_sparse")
     fake.SparseTensor, fake.spmm, fake.spspmm = SparseTensor, spmm, spspmm
     sys.modules["torch_sparse"] = fake
     (work / "encoder").symlink_to(peer / "encoder")
     os.chdir(work)
     sys.path.insert(0, str(peer / "encoder"))
-    sys.argv = ["train_encoder.py", "--model", model, "--dataset", "amazon", "--device", "cpu", "--seed", "2023"]
+    sys.argv = ["train_encoder.py", "--model", model, "--dataset", "amazon", "--device", device, "--seed", "2023"]
     sys.dont_write_bytecode = True
 
 
@@ -104,12 +106,13 @@ def main() -> None:
     """Train and validate for a few epochs with the authors' settings for Amazon-book."""
     arguments = parser()
     arguments.add_argument("--peer", type=Path, required=True)
+    arguments.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     options = arguments.parse_args()
     split = load_split(options.folder.resolve())
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         write_data(split, Path(folder) / "data" / "amazon")
         del split
-        supply(options.peer.resolve(), Path(folder), options.backbone + SUFFIX[options.variant])
+        supply(options.peer.resolve(), Path(folder), options.backbone + SUFFIX[options.variant], options.device)
         torch.set_num_threads(options.threads)
         trainer, model = build()
         found = measure(

@@ -81,7 +81,9 @@ def main() -> None:
     split = load_split(arguments.folder)
     variant, *options = arguments.variant.split("-")
     config = TrainConfig(
-        threads=arguments.threads, alignment_settings={name: {"bf16": "bf16" in options} for name in ("con", "gen")}
+        device="cpu",
+        threads=arguments.threads,
+        alignment_settings={name: {"bf16": "bf16" in options} for name in ("con", "gen")},
     )
     settings = config.run(arguments.backbone, variant, 2023)
     torch.set_num_threads(arguments.threads)

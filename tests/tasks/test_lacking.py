@@ -6,12 +6,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
+from rlmrec_core.config import PipelineConfig
 from rlmrec_core.data import DataError
+from rlmrec_core.device import DeviceMissing
 from storage import ArtifactStore, StoreConfig
 from tasks.ingest import ingest
 from tasks.prepare import has_text, prepare
-from tasks.stages import result_of, train_for_this_data
+from tasks.stages import check_devices, result_of, train_for_this_data
 from tasks.train import base_alone
 from tests.tasks.by_hand import run_by_hand, tiny
 
@@ -142,3 +145,12 @@ def test_every_artifact_opens_in_pandas(shop, store, tmp_path):
     assert {file.parent.parent.name for file in files} >= {"prepare", "user_profiles", "embed", "train", "recommend"}
     for file in files:
         assert len(pd.read_parquet(file).columns)
+
+
+def test_a_gpu_that_is_not_here_is_told_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_devices(PipelineConfig())
+    check_devices(PipelineConfig(train={"device": "cuda"}, engine={"kind": "dask"}))  # a worker may have one
+    for section in ("train", "embed", "evaluate", "recommend"):
+        with pytest.raises(DeviceMissing, match="finds no GPU here"):
+            check_devices(PipelineConfig(**{section: {"device": "cuda:1"}}))

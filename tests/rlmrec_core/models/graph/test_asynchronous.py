@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.registry import GraphBackbone, family_of
 from rlmrec_core.device import CPU, GPU, forced, policy
+from rlmrec_core.models.graph.backbones import Batch
 from rlmrec_core.models.graph.rows import Distinct, add_up, take
 from rlmrec_core.models.graph.sampler import PairSampler
 from rlmrec_core.models.graph.trainer import Trainer
@@ -18,6 +19,7 @@ from rlmrec_core.vectors import SemanticEmbeddings
 
 CELLS = [(name, variant) for name in get_args(GraphBackbone) for variant in family_of(name).variants]
 WAITS = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "repeat_interleave", "bincount", "equal")
+VARIANTS = ("base", "con")  # without a random number in a step
 UNORDERED = ("scatter_add", "scatter_reduce", "index_add", "index_put")
 
 
@@ -37,7 +39,7 @@ class Ahead(TorchDispatchMode):
 
 def trainer(split, semantic, backbone, variant, **changes):
     small = {"autocf": {"n_seeds": 1, "ssl_weight": 1}}
-    quick = {"batch_size": 300, "embedding_size": 8, "backbone_settings": small}
+    quick = {"device": "cpu", "batch_size": 300, "embedding_size": 8, "backbone_settings": small}
     run = TrainConfig(**(quick | changes)).run(backbone, variant, 7)
     return Trainer(split, run, semantic if run.reads_semantics else None, None)
 
@@ -144,6 +146,34 @@ def test_a_batch_without_a_semantic_vector_is_no_loss(checkerboard, colours, var
         losses["align"].backward()
     assert losses["align"].item() == 0 or variant == "gen"
     assert all(p.grad is None or p.grad.isfinite().all() for p in one.model.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    ("backbone", "variant"), [(name, variant) for name in ("gccf", "dccf") for variant in VARIANTS]
+)
+def test_a_gpu_has_the_same_losses_and_gradients(checkerboard, gaps, backbone, variant):
+    plain, fast = (trainer(checkerboard, gaps, backbone, variant, device=name) for name in ("cpu", "cuda"))
+    batch = next(plain.sampler.epoch(torch.Generator().manual_seed(1)))
+    found = []
+    for one in (plain, fast):
+        losses = one.model.losses(Batch(*(ids.to(one.device) for ids in batch)), one.steps.generator)
+        torch.stack(list(losses.values())).sum().backward()
+        found.append([*losses.values(), *(parameter.grad for parameter in one.model.parameters())])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs.cpu(), atol=2e-6, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize(("backbone", "variant"), CELLS)
+def test_a_gpu_has_the_same_bytes_again(checkerboard, gaps, backbone, variant, graphs):
+    tables = []
+    for _ in range(2):
+        one = trainer(checkerboard, gaps, backbone, variant, device="cuda", batch_size=100, cuda_graphs=graphs)
+        records = [one.train_epoch(epoch) for epoch in range(3)]
+        tables.append((torch.cat(one.model.vectors()), records))
+    assert torch.equal(tables[0][0], tables[1][0]) and tables[0][1] == tables[1][1]
 
 
 def test_training_learns_as_much(checkerboard, colours):
