@@ -74,6 +74,8 @@ class Steps:
         with torch.cuda.stream(aside):
             losses = self._step(batch)
         here.wait_stream(aside)
+        for loss in losses.values():
+            loss.record_stream(here)
         return losses
 
     def _capture(self, batch: Batch) -> bool:
@@ -97,7 +99,9 @@ class _Captured:
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(steps.generator)
         steps.optimizer.zero_grad()
-        with torch.cuda.graph(self.graph):
+        # A stream of its own: the usual one belongs to the card that was the current one when it was made.
+        stream = torch.cuda.Stream(steps.device)
+        with torch.cuda.device(steps.device), torch.cuda.graph(self.graph, stream=stream):
             self.losses = steps._backward(self.batch)
             steps.optimizer.step()
 

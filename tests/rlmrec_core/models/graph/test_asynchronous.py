@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rlmrec_core.config import TrainConfig
 from rlmrec_core.config.registry import GraphBackbone, family_of
 from rlmrec_core.device import CPU, GPU, forced, policy
+from rlmrec_core.models.graph import steps
 from rlmrec_core.models.graph.backbones import Batch
 from rlmrec_core.models.graph.rows import Distinct, add_up, take
 from rlmrec_core.models.graph.sampler import PairSampler
@@ -130,6 +131,34 @@ def test_without_a_gpu_a_graph_is_not_captured(checkerboard):
     one = trainer(checkerboard, None, "lightgcn", "base", cuda_graphs=True)
     other = trainer(checkerboard, None, "lightgcn", "base")
     assert one.train_epoch(0) == other.train_epoch(0)
+
+
+def test_a_step_that_cannot_be_captured_goes_on_without(checkerboard, colours, caplog, monkeypatch):
+    def refused(*_):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(steps, "_Captured", refused)
+    one, other = (trainer(checkerboard, colours, "lightgcn", "gen", batch_size=100) for _ in range(2))
+    one.steps.captures, one.steps._step_aside = True, one.steps._step
+    assert [one.train_epoch(epoch) for epoch in (0, 1)] == [other.train_epoch(epoch) for epoch in (0, 1)]
+    assert caplog.text.count("no CUDA graph of this step (operation not permitted when stream is capturing)") == 1
+
+
+def test_a_captured_step_gets_every_full_batch_but_the_first_three(checkerboard, monkeypatch):
+    class Captured:
+        def __init__(self, of, batch):
+            self.of = of
+
+        def replay(self, batch):
+            replayed.append(len(batch.users))
+            return self.of._step(batch)
+
+    replayed = []
+    monkeypatch.setattr(steps, "_Captured", Captured)
+    one, other = (trainer(checkerboard, None, "lightgcn", "base", batch_size=200) for _ in range(2))
+    one.steps.captures, one.steps._step_aside = True, one.steps._step
+    assert [one.train_epoch(epoch) for epoch in (0, 1)] == [other.train_epoch(epoch) for epoch in (0, 1)]
+    assert replayed == [200] * 3  # of four batches, the last of 120
 
 
 @pytest.mark.parametrize("variant", ["con", "gen"])
