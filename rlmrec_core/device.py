@@ -135,14 +135,27 @@ def within_memory(device: torch.device, compute: Callable[[], T], again: Callabl
             full = str(error).partition("\n")[0]
         # Out of the handler, whose traceback holds the tensors of the broken attempt.
         if not halve(device):
-            raise DeviceFull(
-                f"{device} is out of memory, even in small chunks: take a smaller batch_size or embedding_size, end "
-                f"what else runs on it (nvidia-smi), or set the device to another card (cuda:1) or to cpu ({full})"
-            )
+            raise DeviceFull(_way_out(f"{device}, even in small chunks", full))
         logger.warning("%s is out of memory: going on in chunks half as large", device)
         if device.type == "cuda":
             torch.cuda.empty_cache()
         again()
+
+
+@contextmanager
+def telling_when_full(name: str, smaller: str = "train.batch_size or train.embedding_size") -> Iterator[None]:
+    """Raise DeviceFull where the body runs out of a device's memory. smaller: the settings that would help."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceFull(_way_out(name, str(error).partition("\n")[0], smaller)) from error
+
+
+def _way_out(where: str, told: str, smaller: str = "train.batch_size or train.embedding_size") -> str:
+    return (
+        f"out of memory on {where}: lower {smaller}, end what else runs there (nvidia-smi shows it), or set the device "
+        f"to another card, such as cuda:1, or to cpu ({told})"
+    )
 
 
 def opened(name: str) -> torch.device:

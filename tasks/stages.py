@@ -141,11 +141,11 @@ def is_wanted(spec: StageSpec, config: PipelineConfig) -> bool:
 
 def check_devices(config: PipelineConfig) -> None:
     """Raise DeviceMissing where settings name a GPU that is not here, before anything is computed or paid."""
-    here = [config.evaluate, config.recommend]
+    here = [config.evaluate.device, config.recommend.device]
     if config.engine.kind == "local":  # the workers of a cluster have devices of their own
-        here += [config.embed, config.train]
-    for section in here:
-        opened(settled(section.device))
+        here += [config.embed.device, config.train.device]
+    for device in here:
+        opened(settled(device))
 
 
 def for_this_data(

@@ -9,7 +9,18 @@ from rlmrec_core import device
 from rlmrec_core.config import EvaluateConfig, RecommendConfig, TrainConfig
 from rlmrec_core.config.device import settled
 from rlmrec_core.config.section import key_fields
-from rlmrec_core.device import CPU, GPU, DeviceFull, DeviceMissing, forced, halve, opened, policy, within_memory
+from rlmrec_core.device import (
+    CPU,
+    GPU,
+    DeviceFull,
+    DeviceMissing,
+    forced,
+    halve,
+    opened,
+    policy,
+    telling_when_full,
+    within_memory,
+)
 
 HERE = torch.device("cpu")
 
@@ -56,8 +67,17 @@ def test_memory_that_is_never_enough_is_told_with_the_way_out():
     def compute():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
-    with forced(replace(GPU, logits=CPU.logits * 2)), pytest.raises(DeviceFull, match=r"smaller batch_size.*9 GiB"):
+    with (
+        forced(replace(GPU, logits=CPU.logits * 2)),
+        pytest.raises(DeviceFull, match=r"even in small chunks: lower train.batch_size.*9 GiB"),
+    ):
         within_memory(HERE, compute)
+
+
+def test_memory_that_runs_out_elsewhere_is_told_too():
+    with pytest.raises(DeviceFull, match=r"out of memory on cuda:1: lower a\.setting, end what"):  # noqa: SIM117
+        with telling_when_full("cuda:1", "a.setting"):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
 def test_a_policy_of_the_smallest_chunks_cannot_be_halved():

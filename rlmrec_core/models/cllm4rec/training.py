@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from rlmrec_core.device import opened
+from rlmrec_core.device import opened, telling_when_full
 from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.cllm4rec.documents import Documents, Texts
 from rlmrec_core.models.cllm4rec.embedded import embedded_trunk
@@ -40,9 +40,11 @@ def fit(
     """Train one model. The same arguments give the same bytes, whether or not the run was resumed on its way.
 
     checkpoint: file that is written after every epoch and resumed from if it belongs to this very run.
-    Raises UnusableTrunk, TrainingDiverged on a loss that is not finite, and ValueError on what does not fit.
+    Raises UnusableTrunk, TrainingDiverged on a loss that is not finite, DeviceMissing and DeviceFull where the device
+    is not there or too small, and ValueError on what does not fit.
     """
-    with cpu_threads(settings.threads):
+    smaller = "train.backbone_settings.cllm4rec.batch_tokens"
+    with cpu_threads(settings.threads), telling_when_full(settings.device, smaller):
         trainer = Trainer(split, settings, texts, semantic, checkpoint)
         for record in trainer.epochs():
             if on_epoch:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlmrec_core.config.training import RunSettings
-from rlmrec_core.device import float32_products, opened
+from rlmrec_core.device import float32_products, opened, telling_when_full
 from rlmrec_core.models import checkpoint as checkpoints
 from rlmrec_core.models.family import EpochRecord, FitResult, OnEpoch, TrainingDiverged
 from rlmrec_core.models.graph.recommender import build_recommender
@@ -37,7 +37,7 @@ def fit(
     Raises TrainingDiverged on a loss that is not finite, DeviceMissing and DeviceFull where the device is not there or
     too small, and ValueError on settings or vectors that do not fit.
     """
-    with cpu_threads(settings.threads):
+    with cpu_threads(settings.threads), telling_when_full(settings.device):
         trainer = Trainer(split, settings, semantic if settings.reads_semantics else None, checkpoint, start)
         for record in trainer.epochs():
             if on_epoch:
