@@ -83,6 +83,14 @@ class Split:
         user, item = (column.astype(np.int32) for column in np.divmod(keys, self.n_items))
         return Split(self.n_users, self.n_items, Edges(user, item), self.validation, self.test)
 
+    def knowing(self, user: npt.NDArray[np.integer], item: npt.NDArray[np.integer]) -> "Split":
+        """The same with these pairs among those of train, each once, but for those that are held out."""
+        held_out = np.concatenate([pair_keys(*part, self.n_items) for part in (self.validation, self.test)])
+        added = np.setdiff1d(pair_keys(user, item, self.n_items), held_out)
+        keys = np.union1d(pair_keys(*self.train, self.n_items), added)
+        users, items = (column.astype(np.int32) for column in np.divmod(keys, self.n_items))
+        return Split(self.n_users, self.n_items, Edges(users, items), self.validation, self.test)
+
     def train_popularity(self) -> Int64Array:
         """Train interactions of each item: (n_items,)."""
         return np.bincount(self.train.item, minlength=self.n_items).astype(np.int64)

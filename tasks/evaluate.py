@@ -17,7 +17,16 @@ from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.cold_start import measure_cold
 from tasks.metrics import by_group, comparison, mean_over_seeds, shown_part
-from tasks.models import check_made_of, embed_of, load_split, load_vectors, model_settings, role_of, semantic_of
+from tasks.models import (
+    check_made_of,
+    embed_of,
+    load_split,
+    load_vectors,
+    model_settings,
+    role_of,
+    semantic_of,
+    with_earlier,
+)
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 10
@@ -46,6 +55,10 @@ def evaluate(
         )
         out.table("cold_start", cold)
         settings = {name: run.flat() for name, (_, run) in named.items()}
+        known = split
+        if config.leave_out_earlier:
+            known = with_earlier(artifacts, split, prepare, (run for _, run in named.values()))
+        noisy = {name: learnt_from(split, run) for name, (_, run) in named.items() if run.noise}
         measured = ranking.measure(
             split,
             vectors,
@@ -53,7 +66,8 @@ def evaluate(
             semantic=semantic,
             labels=labels(settings),
             prepare=prepare.key,
-            learnt_from={name: learnt_from(split, run) for name, (_, run) in named.items() if run.noise},
+            learnt_from={name: known.knowing(*own.train) for name, own in noisy.items()},
+            known=known,
         )
         out.table("metrics", measured.metrics)
         out.table("user_metrics", _with_ids(artifacts, prepare, measured.by_user))

@@ -143,6 +143,25 @@ def starting_table(artifacts: ArtifactStore, model: ArtifactRef, prepare: Artifa
     return Vectors(*(np.where((place >= 0)[:, None], rows[place], np.float32(np.nan)) for place, rows in sides))
 
 
+def with_earlier(
+    artifacts: ArtifactStore, split: Split, prepare: ArtifactRef, settings: Iterable[RunSettings]
+) -> Split:
+    """The split of `prepare` with what its users had in the data of the models that these started from, in train.
+
+    Pairs that are held out stay held out.
+    """
+    starts = filter(None, (started_from(artifacts, one) for one in settings))
+    for key in dict.fromkeys(artifacts.manifest(start).content.inputs["prepare"] for start in starts):
+        theirs = ArtifactRef("prepare", key, artifacts.url)
+        had = load_split(artifacts, theirs).all_in_train().train
+        # Their numbers of ours turned round.
+        ours = [_places(artifacts, side, prepare, theirs) for side in ("user", "item")]
+        user, item = (places[side] for places, side in zip(ours, had, strict=True))
+        both = (user >= 0) & (item >= 0)
+        split = split.knowing(user[both], item[both])
+    return split
+
+
 def _places(artifacts: ArtifactStore, side: str, theirs: ArtifactRef, ours: ArtifactRef) -> npt.NDArray[np.int64]:
     """The number that each of our users or items has in theirs, -1 where they do not know it, (n,)."""
     known, wanted = (

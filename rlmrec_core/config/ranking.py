@@ -52,6 +52,11 @@ class EvaluateConfig(Section):
     ease_max_items: int = Field(
         10_000, ge=1, description="ease: most items; it holds two matrices of items x items, 0.8 GB for 10,000"
     )
+    leave_out_earlier: bool = Field(
+        False,
+        description="Leave out of all lists what their users had in the data of the models that these started from "
+        "(train.start_from), too: where nobody takes an item twice, it cannot be right",
+    )
     device: Device = DEVICE
     threads: int = Field(1, ge=1, le=64, description="CPU threads")
 

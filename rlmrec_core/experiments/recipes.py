@@ -34,10 +34,13 @@ def _alone(config: PipelineConfig) -> Sequence[Arm]:
 
 
 def _periods(config: PipelineConfig) -> Sequence[Arm]:
-    """What came before `prepare.since`, and what came since; without that day, the halves of each user."""
+    """What came before `prepare.since`, and what came since; without that day, the halves of each user.
+
+    Nothing stands in both halves of a user, so that nothing of the first can be right in a list of the second.
+    """
     day = config.prepare.since
     earlier: Mapping[str, Any] = {"prepare.since": None, "prepare.before": day} if day else {"prepare.half": "first"}
-    later: Mapping[str, Any] = {} if day else {"prepare.half": "second"}
+    later: Mapping[str, Any] = {} if day else {"prepare.half": "second", "evaluate.leave_out_earlier": True}
     return (
         Arm("earlier", earlier, is_measured=False),
         Arm("later", {**later, "train.variants": ("base",)}, starts_from="earlier"),

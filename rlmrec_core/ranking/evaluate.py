@@ -72,12 +72,14 @@ def measure(
     labels: Mapping[ModelId, str] | None = None,
     prepare: str = "",
     learnt_from: Mapping[ModelId, Split] | None = None,
+    known: Split | None = None,
 ) -> Evaluation:
     """The metrics asked for of every model and baseline, on validation and test (RLMRec, 4.1.2).
 
     Every item is ranked, train items left out, for both parts alike. Users without a held-out item in a part are left
     out of it; a part without any has no rows. semantic: what diversity is measured with, which has no rows without;
     learnt_from: of the models whose train part was another, with false pairs, which are left out of their lists, too;
+    known: has in train what else is left out of the lists of all others;
     labels: names for people, where several models share backbone and variant; prepare: the key of the data.
     Raises ValueError if vectors do not fit the split.
     """
@@ -87,7 +89,8 @@ def measure(
     found: dict[ModelId, _Found] = {}
     with cpu_threads(config.threads):
         # Popularity first, for the gains of the others over it; its rows stand last.
-        for model, ranking in _rankings(split, {POPULARITY: popularity(split), **models}, config, learnt_from or {}):
+        with_popularity = {POPULARITY: popularity(split), **models}
+        for model, ranking in _rankings(split, with_popularity, config, learnt_from or {}, known or split):
             ranked = Ranked(ranking.items, split.train_popularity(), unit)
             label = (labels or {}).get(model, model.label)
             own = found[model] = _Found()
@@ -103,14 +106,18 @@ def measure(
 
 
 def _rankings(
-    split: Split, models: Mapping[ModelId, Vectors], config: EvaluateConfig, learnt_from: Mapping[ModelId, Split]
+    split: Split,
+    models: Mapping[ModelId, Vectors],
+    config: EvaluateConfig,
+    learnt_from: Mapping[ModelId, Split],
+    known: Split,
 ) -> Iterator[tuple[ModelId, Ranking]]:
     """Everybody's list by every model, then by every baseline that ranks by weights between items."""
     k = max(config.ks)
     for model, vectors in models.items():
-        yield model, top_k(learnt_from.get(model, split), *vectors, k, "train", device=settled(config.device))
+        yield model, top_k(learnt_from.get(model, known), *vectors, k, "train", device=settled(config.device))
     for baseline, weights in item_based(split, config):
-        yield baseline, top_k_by_items(split, weights, k)
+        yield baseline, top_k_by_items(split, weights, k, known)
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,18 @@ def ease(split: Split, l2: float) -> Float32Array:
     return found
 
 
-def top_k_by_items(split: Split, weights: ItemWeights, k: int) -> Ranking:
-    """The k best items of every user by the sum of the weights of their train items, which are left out."""
+def top_k_by_items(split: Split, weights: ItemWeights, k: int, known: Split | None = None) -> Ranking:
+    """The k best items of every user by the sum of the weights of their train items, which are left out.
+
+    known: has in train what is left out in their place.
+    """
     taken = _taken(split).astype(np.float32)
 
     def write(users: slice, out: torch.Tensor) -> None:
         found = taken[users] @ weights
         out.copy_(torch.from_numpy(found.toarray() if sp.issparse(found) else found))
 
-    ranked, values = Ranker(split.n_users, split.train).rank_by(write, split.n_users, split.n_items, k)
+    ranked, values = Ranker(split.n_users, (known or split).train).rank_by(write, split.n_users, split.n_items, k)
     return Ranking(ranked.int().numpy(), values.numpy())
 
 

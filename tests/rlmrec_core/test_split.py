@@ -79,3 +79,10 @@ def test_noise_of_another_seed_differs_and_must_find_room():
         ValueError, match=r"1 false pairs are wanted, and only 0 pairs are not known: lower train.noise"
     ):
         full.with_noise(0.1, 0)
+
+
+def test_what_else_is_known_is_never_held_out():
+    split = Split.from_table(table([0, 0, 1, 1], [0, 2, 1, 0], ["train", "validation", "train", "test"]), 2, 3)
+    known = split.knowing(np.array([0, 0, 0, 1, 1]), np.array([1, 1, 2, 0, 1]))
+    assert list(zip(*(side.tolist() for side in known.train), strict=True)) == [(0, 0), (0, 1), (1, 1)]
+    assert known.test is split.test and known.validation is split.validation

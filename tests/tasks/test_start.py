@@ -92,3 +92,34 @@ def test_models_with_noise_stand_in_one_table_with_the_base_of_the_same_noise(st
     models = [result_of(train.fn(run, store, split)).ref for run in (plain, noisy)]
     rows = artifacts.table(result_of(evaluate.fn(config.evaluate, store, split, models)).ref, "metrics").to_pylist()
     assert {"lightgcn base noise=0.0", "lightgcn base noise=0.25"} <= {row["label"] for row in rows}
+
+
+def test_what_users_had_earlier_can_be_left_out_of_all_lists(store, artifacts, raw):
+    first, second = (prepared(store, raw, half=half, k_core=1, ratios=[2, 0, 1]) for half in ("first", "second"))
+    source = trained(store, first, fixed_epochs=2)[0].ref
+    started, plain = (trained(store, second, fixed_epochs=2, start_from=key)[0].ref for key in (source.key, None))
+    config = tiny(evaluate={"ks": [5], "baselines": ["ease"]}).evaluate
+    recalls = {}
+    for leave_out in (False, True):
+        chosen = config.model_copy(update={"leave_out_earlier": leave_out})
+        measured = result_of(evaluate.fn(chosen, store, second, [started, plain])).ref
+        for row in artifacts.table(measured, "metrics").to_pylist():
+            if (row["part"], row["metric"]) == ("test", "recall"):
+                recalls[leave_out, row["label"]] = row["value"]
+    split = load_split(artifacts, second)
+    ids = [
+        artifacts.table(second, f"{side}_index").sort_by(side)[f"{side}_id"].to_pylist() for side in ("user", "item")
+    ]
+    earlier = pairs_of(artifacts, first, "train") | pairs_of(artifacts, first, "test")
+    held_out, had = pairs_of(artifacts, second, "test"), pairs_of(artifacts, second, "train")
+    for label, ref in ((f"lightgcn base start_from={source.key}", started), ("lightgcn base start_from=None", plain)):
+        scores = load_model(ref).vectors.users @ load_model(ref).vectors.items.T
+        for leave_out, masked in ((False, had), (True, had | earlier)):
+            found = []
+            for user in sorted({user for user, _ in held_out}, key=ids[0].index):
+                can = [item for item in range(split.n_items) if (user, ids[1][item]) not in masked]
+                best = sorted(can, key=lambda item: (-scores[ids[0].index(user), item], item))[:5]
+                own = {item for other, item in held_out if other == user}
+                found.append(len({ids[1][item] for item in best} & own) / len(own))
+            assert recalls[leave_out, label] == pytest.approx(np.mean(found))
+    assert any(recalls[True, label] != recalls[False, label] for label in ("ease", "popularity"))
