@@ -147,7 +147,7 @@ def _page(figures: str, table: pa.Table) -> str:
     quoted = "\n\n".join(f"> {report.as_text(sentence)}" for sentence in written)
     reasons = Counter(error[:160] for error in table["error"].drop_null().to_pylist()).most_common(_SHOWN)
     rows = [{"replaced": number, "why": report.as_text(error)} for error, number in reasons]
-    return "\n\n".join(filter(None, [figures, report.markdown_table(rows) if rows else "", quoted]))
+    return "\n\n".join(filter(None, [report.as_text(figures), report.markdown_table(rows) if rows else "", quoted]))
 
 
 def _written(result: ProfileResult, reasons: Iterator[Reason], config: ReasonsConfig) -> Iterator[ProfileRow]:

@@ -50,7 +50,7 @@ def _remember(artifacts: ArtifactStore, config: PipelineConfig, done: Done) -> N
 def _show(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, verdict: str, message: str | None) -> None:
     done = gates.done
     parts = {
-        f"Data set {config.data_name}: {verdict}": _opening(artifacts, config, gates, message),
+        f"Data set {report.as_text(config.data_name)}: {verdict}": _opening(artifacts, config, gates, message),
         "INCOMPLETE": _incomplete(done),
         "How good the models are": _metric_tables(artifacts, done),
         "First lists": titled_lists(artifacts, done["recommend"][0].ref) if "recommend" in done else "",
@@ -75,7 +75,7 @@ def _opening(artifacts: ArtifactStore, config: PipelineConfig, gates: Gates, mes
         "hyper-parameters": _hyper_parameters(artifacts, config, done),
     }
     # No table: the UI cuts wide cells off. A block of code can be scrolled, and copied whole.
-    told = "\n".join(f"- **{name}**: {value}" for name, value in facts.items() if value)
+    told = "\n".join(f"- **{name}**: {report.as_text(value)}" for name, value in facts.items() if value)
     lists = artifacts.address(done["recommend"][0].ref, "recommendations.parquet") if "recommend" in done else ""
     return f"{told}\n\nEvery user's list:\n\n```\n{lists}\n```" if lists else told
 

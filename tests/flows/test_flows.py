@@ -20,6 +20,7 @@ from rlmrec_core.ranking import BASELINES
 from storage import ArtifactStore, StoreConfig
 from tasks import datasets
 from tasks.refresh import show_changes
+from tasks.report import as_text
 from tests.fake_llm import FakeLLM
 from tests.tasks.by_hand import tiny
 
@@ -109,7 +110,7 @@ def test_the_ui_shows_hits_as_cached_and_a_summary(rerun):
     assert artifacts.table(lists, "recommendations")["title"][0].as_py() in summary
     assert "drift of which items are popular | 0.0000" in page["drift-sample"] and "data:image" in page["drift-sample"]
     con, gen = last_run(rerun[0])["findings"]
-    assert f"- **found**: {con}; {gen}" in summary and " users can show" in con
+    assert f"- **found**: {as_text(f'{con}; {gen}')}" in summary and " users can show" in con
 
 
 def test_base_alone_reads_no_text(base_alone):

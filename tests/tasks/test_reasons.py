@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from rlmrec_core.tables import WRITTEN_REASONS
 from storage import ArtifactStore
 from tasks import datasets
 from tasks.page import report_page
@@ -137,6 +139,17 @@ def test_held_out_interactions_are_no_evidence(world):
     rows = artifacts.table(made, "reasons").to_pylist()
     named = {(row["user_id"], row[f"{kind}_item_id"]) for row in rows for kind in ("behaviour", "text")}
     assert {pair for pair in named if pair[1]} <= train
+
+
+def test_a_servers_name_for_its_model_is_text_on_every_page():
+    from tasks.reasons import _page, audit
+    from tasks.report import as_text
+
+    hostile = "m <img src=x onerror=alert(1)> [a](javascript:alert(1))"
+    row = {"generator": "llm", "model": hostile, "sentence": "It is close."}
+    table = pa.Table.from_pylist([row], schema=WRITTEN_REASONS)
+    assert hostile in audit(table)
+    assert as_text(hostile) in _page(audit(table), table) and "<img" not in _page(audit(table), table)
 
 
 def test_a_model_of_no_use_leaves_the_extractive_sentences(world, monkeypatch):
