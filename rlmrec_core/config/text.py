@@ -222,6 +222,11 @@ class EmbedConfig(Section):
         le=300_000,
         description="Tokens in one batch; none takes 1024 on the CPU, 65,536 on a GPU, 100,000 for a server",
     )
+    bf16: bool = Field(
+        False,
+        description="minilm on the CPU: large products in bfloat16, nearly twice as fast on CPUs with AVX-512 BF16 or "
+        "AMX, slower elsewhere; cosines with the vectors of fp32 are above .9999",
+    )
     device: Device = DEVICE
 
     @model_validator(mode="after")
@@ -238,7 +243,11 @@ class EmbedConfig(Section):
         Take the stage's key from these. Raises MissingSetting if an encoder that needs a model has none.
         """
         if self.encoder == "minilm":
-            return self.model_copy(update={"model": None, "base_url": None, "device": settled(self.device)})
+            device = settled(self.device)
+            own = {"model": None, "base_url": None, "device": device, "bf16": self.bf16 and device == "cpu"}
+            return self.model_copy(update=own)
+        if self.bf16:
+            return self.model_copy(update={"bf16": False}).resolved(environment)
         if self.encoder == "tfidf":
             return self.model_copy(update={"model": None, "base_url": None, "batch_tokens": None, "device": "cpu"})
         if self.encoder == "imported":

@@ -149,7 +149,7 @@ def open_encoder(config: EmbedConfig, place: Workplace) -> Encoder:
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
 
-        return MiniLM(config.batch_tokens, joined=place.joined, device=config.device)
+        return MiniLM(config.batch_tokens, joined=place.joined, device=config.device, bf16=config.bf16)
     if config.encoder == "sentence-transformers":
         from rlmrec_core.embedding.named import NamedEncoder
 
@@ -166,7 +166,7 @@ def _shard_encoder(config: EmbedConfig, place: Workplace) -> DivisibleEncoder:
     if config.encoder == "minilm":
         from rlmrec_core.embedding.minilm import MiniLM
 
-        return MiniLM(config.batch_tokens, workers=1, device=config.device)
+        return MiniLM(config.batch_tokens, workers=1, device=config.device, bf16=config.bf16)
     from rlmrec_core.embedding.remote import RemoteEncoder
 
     return RemoteEncoder(config, place.ledger, place.account, place.shard.at_once)

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.device import GPU, forced
 from rlmrec_core.embedding import minilm
 from rlmrec_core.embedding.minilm import MiniLM, WrongWeights, length_sorted
@@ -78,6 +79,13 @@ def test_half_precision_and_large_batches_as_on_a_gpu_change_little(encoder):
         assert (vectors * plain).sum(1).min() > 0.9999
 
 
+def test_bfloat16_changes_little(encoder):
+    texts = [f"{text[:60]} {n}" for n in range(10) for text in TEXTS]
+    plain, rounded = encoder.encode(texts, quiet).vectors, MiniLM(bf16=True).encode(texts, quiet).vectors
+    assert rounded.dtype == np.float32 and not np.array_equal(rounded, plain)
+    assert (rounded * plain).sum(1).min() > 0.9999
+
+
 def test_other_weights_are_refused(monkeypatch):
     monkeypatch.setattr(minilm, "_WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(WrongWeights, match="reinstall"):
@@ -89,3 +97,10 @@ def test_batches_hold_every_text_once_within_the_limit(lengths, limit):
     batches = list(length_sorted(lengths, limit))
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= limit for batch in batches)
+
+
+@pytest.mark.parametrize(("encoder", "kept"), [("minilm", True), ("tfidf", False), ("imported", False)])
+def test_only_minilm_is_keyed_by_bfloat16(encoder, kept):
+    settings = EmbedConfig(encoder=encoder, bf16=True, device="cpu").resolved()
+    assert settings.bf16 is kept
+    assert (settings == EmbedConfig(encoder=encoder, device="cpu").resolved()) is not kept
