@@ -37,7 +37,7 @@ def add_up(values: Tensor, rows: Tensor, n_rows: int) -> Tensor:
         return values.new_zeros(n_rows, values.shape[1]).index_add_(0, rows, values)
     ordered, order = rows.sort(stable=True)
     offsets = torch.searchsorted(ordered, torch.arange(n_rows + 1, device=rows.device))
-    return embedding_bag(order, values.detach(), offsets, mode="sum", include_last_offset=True)
+    return embedding_bag(order, values.detach().contiguous(), offsets, mode="sum", include_last_offset=True)
 
 
 class Distinct(NamedTuple):
