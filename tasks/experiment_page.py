@@ -30,5 +30,5 @@ def experiment_page(recipe: RecipeName, config: PipelineConfig, sheet: Sheet, se
 
 def command(recipe: RecipeName, config: PipelineConfig) -> str:
     """What makes it again; the folder of the data is for whoever has it to name."""
-    data = " --data FOLDER" if config.ingest.path else ""
+    data = "" if config.ingest.reader == "sample" else " --data FOLDER"
     return f"rlmrec experiment {recipe} --config settings.toml{data} --seeds {len(config.train.seeds)}"

@@ -25,9 +25,9 @@ from tasks.speed import machine
 _HEAD = """# The paper's tables, ours
 
 Written by `python -m tests.benchmarks.experiments` from artifacts of `rlmrec experiment`
-([what each recipe compares](../paper.md)). Test was read once, with settings that were chosen on
-validation or are presets. ± is the deviation over seeds, a star p < 0.05 over seeds after Holm, the
-gain that over Base. The paper's figures stand beside ours where the data are the paper's."""
+([what each recipe compares](../paper.md)), on test. ± is the deviation over seeds, a star p < 0.05
+over seeds after Holm, the gain that over Base. The paper's figures stand beside ours where the data
+are the paper's, or where it is said whose they are."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _hours(one: Found) -> str:
                 found[model] = one.artifacts.manifest(ref).run.seconds
     if not found:
         return "each model for a few epochs."
-    return f"{len(found)} models, trained for {report.minutes(sum(found.values()))} in all."
+    return f"{len(found)} models are measured, trained for {report.minutes(sum(found.values()))} in all."
 
 
 def main() -> None:
