@@ -177,16 +177,19 @@ def sheet(rows: pa.Table, part: str = "test") -> Sheet:
     names = list(dict.fromkeys(name for measured in models.values() for name in measured))
     in_paper = [name for name in names if any(_figure(measured.get(name)) for measured in models.values())]
     tests = ["p (t, Holm)", "p (Wilcoxon, Holm)"]
-    header = ["model", *names, "gain", *tests, *(f"{name} in the paper" for name in in_paper)]
+    # What is compared first, the paper's beside it; other lengths of lists last.
+    first = [name for name in names if name.endswith(f"@{shown_k(rows['k'].to_pylist())}")]
+    others = [name for name in names if name not in first]
+    header = ["model", *first, *(f"{name} in the paper" for name in in_paper), "gain", *tests, *others]
     lines, bars, started = [], [], any(rows["started_from"].to_pylist())
     shown_as = f"recall@{shown_k(rows['k'].to_pylist())}"
     for (label, _), measured in models.items():
         shown = measured.get(shown_as) or next(iter(measured.values()))
-        cells = [_mean(measured.get(name)) for name in names]
+        cells, beside = ([_mean(measured.get(name)) for name in chosen] for chosen in (first, others))
         gain = "" if shown["gain"] is None else f"{shown['gain']:+.1%}"
         p_values = [_shown(shown[name], "{:.2g}".format) for name in ("p_holm", "p_wilcoxon_holm")]
         figures = [_shown(_figure(measured.get(name)), "{:.4f}".format) for name in in_paper]
-        lines.append([label, *cells, gain, *p_values, *figures])
+        lines.append([label, *cells, *figures, gain, *p_values, *beside])
         is_reference = shown["base"] == shown["settings"] or not shown["settings"]
         printed = None if started else shown["paper"]  # of other data: no bar to compare it with
         bars.append(Bar(label, shown["mean"], shown["std"], printed, is_reference))
