@@ -166,7 +166,7 @@ COLD_METRICS = pa.schema(
         pa.field("label", pa.string(), nullable=False),
         pa.field("k", pa.int32(), nullable=False),
         pa.field("recall", pa.float64(), nullable=False),
-        # Users over whom it is the mean.
+        # Users over whom it is the mean; that of a model also over its seeds.
         pa.field("users", pa.int32(), nullable=False),
     ]
 )

@@ -1,6 +1,6 @@
 """What is new: items with a text that nobody took yet, and items and users that prepare held out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from rlmrec_core.config import RecommendConfig
+from rlmrec_core.model_id import ModelId
 from rlmrec_core.models import place_items
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items
@@ -18,7 +19,7 @@ from rlmrec_core.split import Split
 from rlmrec_core.tables import COLD_METRICS, ITEM_INDEX, RECOMMENDATIONS, vectors_of
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
 from storage import ArtifactRef, ArtifactStore
-from tasks.models import Model, load_model, load_semantic, titles_of
+from tasks.models import Model, load_model, load_semantic, role_of, titles_of
 from tasks.profiles import imported_profiles
 
 NEW_ITEMS = "new_items"
@@ -93,15 +94,19 @@ def measure_cold(
     embed: ArtifactRef | None,
     split: Split,
     models: Sequence[ArtifactRef],
+    names: Mapping[ModelId, str],
     semantic: SemanticEmbeddings | None,
     ks: tuple[int, ...],
 ) -> pa.Table:
-    """Rows of COLD_METRICS about what prepare held out; none where it held out nothing, or nothing has a vector."""
+    """Rows of COLD_METRICS about what prepare held out; none where it held out nothing, or nothing has a vector.
+
+    names: of the models, the same for those that differ in the seed alone.
+    """
     held_out = artifacts.table(prepare, "cold_start")
     if not len(held_out) or not models:
         return COLD_METRICS.empty_table()
-    loaded = {model.id.label: model for model in map(load_model, models)}
-    named = {label: model.vectors for label, model in loaded.items()}
+    loaded = {role_of(model.id): model for model in map(load_model, models)}
+    named = {role: model.vectors for role, model in loaded.items()}
     users, items = (_numbers(artifacts, prepare, side, held_out) for side in ("user", "item"))
     cold = held_out["cold"].to_numpy(zero_copy_only=False)
     tables = []
@@ -111,12 +116,26 @@ def measure_cold(
     if semantic is not None and rows.any():
         known = np.unique(place[rows])
         of_items = ColdItems(vectors[known], users[rows], np.searchsorted(known, place[rows]).astype(np.int32))
-        own = {label: own_places(model, of_items.vectors) for label, model in loaded.items()}
-        known_places = {label: places for label, places in own.items() if places is not None}
+        own = {role: own_places(model, of_items.vectors) for role, model in loaded.items()}
+        known_places = {role: places for role, places in own.items() if places is not None}
         tables.append(measure_items(split, of_items, named, semantic, ks, known_places))
     if (rows := cold == "user").any():
         tables.append(measure_users(split, _histories(held_out.filter(pa.array(rows)), items[rows]), named, ks))
-    return pa.concat_tables(tables) if tables else COLD_METRICS.empty_table()
+    if not tables:
+        return COLD_METRICS.empty_table()
+    return _mean_over_seeds(pa.concat_tables(tables), {role: names[model.id] for role, model in loaded.items()})
+
+
+def _mean_over_seeds(measured: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """Rows of COLD_METRICS with the models of `names` by their name, and those of one name averaged."""
+    labels = pa.array([names.get(label, label) for label in measured["label"].to_pylist()])
+    named = measured.set_column(COLD_METRICS.get_field_index("label"), "label", labels)
+    means = named.group_by(["cold", "label", "k"], use_threads=False).aggregate([("recall", "mean"), ("users", "max")])
+    return (
+        means.rename_columns({"recall_mean": "recall", "users_max": "users"})
+        .select(COLD_METRICS.names)
+        .cast(COLD_METRICS)
+    )
 
 
 def _histories(held_out: pa.Table, items: npt.NDArray[np.int32]) -> list[npt.NDArray[np.int32]]:

@@ -29,7 +29,7 @@ from tasks.models import (
 )
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 10
+VERSION = 11
 
 
 @task(name="evaluate", **UNCACHED)
@@ -50,11 +50,11 @@ def evaluate(
         split = load_split(artifacts, prepare)
         if why := ranking.ease_left_out(split, config):
             report.log().warning(why)
-        cold = measure_cold(
-            artifacts, prepare, embed_of(artifacts, models), split, list(dict.fromkeys(models)), semantic, config.ks
-        )
-        out.table("cold_start", cold)
         settings = {name: run.flat() for name, (_, run) in named.items()}
+        shown = labels(settings)
+        embed, every = embed_of(artifacts, models), list(dict.fromkeys(models))
+        cold = measure_cold(artifacts, prepare, embed, split, every, shown, semantic, config.ks)
+        out.table("cold_start", cold)
         known = split
         if config.leave_out_earlier:
             known = with_earlier(artifacts, split, prepare, (run for _, run in named.values()))
@@ -64,7 +64,7 @@ def evaluate(
             vectors,
             config,
             semantic=semantic,
-            labels=labels(settings),
+            labels=shown,
             prepare=prepare.key,
             learnt_from={name: known.knowing(*own.train) for name, own in noisy.items()},
             known=known,

@@ -6,7 +6,10 @@ import pytest
 from rlmrec_core.profiling import TrainCorpus
 from storage import ArtifactStore, StoreConfig
 from tasks.cold_start import new_item_profiles, new_items_corpus
+from tasks.evaluate import evaluate
+from tasks.models import load_model
 from tasks.results import Results, UnknownId
+from tasks.stage import result_of
 from tasks.stages import run_by_hand
 from tests.tasks.by_hand import tiny
 
@@ -21,6 +24,36 @@ def run(tmp_path_factory):
         train={"variants": ["base", "con"], "backbones": ["lightgcn", "weft"]},
     )
     return ArtifactStore.open(store), {stage: made[0].ref for stage, made in run_by_hand(config, store).items()}
+
+
+def test_models_are_told_apart_and_their_seeds_averaged(run):
+    artifacts, done = run
+    config = tiny(
+        ingest={"sample_users": 60, "sample_items": 60},
+        prepare={"cold_items": 0.2, "cold_users": 0.2},
+        embed={"new_items": True},
+        train={"variants": ["con"], "seeds": [1, 2], "grid": {"alignment_settings.con.shuffle": [False, True]}},
+    )
+    store = StoreConfig(url=artifacts.url)
+    made = {stage: [one.ref for one in found] for stage, found in run_by_hand(config, store).items()}
+    assert made["prepare"] == [done["prepare"]]
+
+    def recalls(found):
+        rows = artifacts.table(found, "cold_start").to_pylist()
+        return {(row["cold"], row["label"], row["k"]): row["recall"] for row in rows}
+
+    alone = [
+        recalls(result_of(evaluate.fn(config.evaluate, store, made["prepare"][0], [one])).ref) for one in made["train"]
+    ]
+    told, k = recalls(made["evaluate"][0]), min(config.evaluate.ks)
+    of_model = {name: [] for name in ("lightgcn con shuffle=False", "lightgcn con shuffle=True")}
+    for one, ref in zip(alone, made["train"], strict=True):
+        of_model[f"lightgcn con shuffle={load_model(ref).settings.alignment.shuffle}"].append(one)
+    for label, seeds in of_model.items():
+        assert len(seeds) == 2
+        for cold in ("items", "users"):
+            values = [one[cold, "lightgcn con", k] for one in seeds]
+            assert told[cold, label, k] == pytest.approx(np.mean(values)) and values[0] != values[1]
 
 
 def test_new_items_are_those_without_a_number(run):
