@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from string import punctuation
 from typing import Any, cast
 from uuid import UUID
 
@@ -25,8 +26,8 @@ from prefect.logging.handlers import APILogHandler
 
 LOGGER = "rlmrec"
 _MARKUP = re.compile(
-    r"[^\w\s,;:'\"().!?%$+=/-]|_"  # of HTML or markdown
-    r"|(?<=\w)[.](?=\w)|/(?=/)|(?<=/)/"  # of an address, which becomes a link
+    r"[^\w\s,;:'\"().!?%$+=/|-]|_"  # of HTML or markdown
+    r"|(?<=\w)[.](?=[^\W\d])|(?<=[^\W\d])[.](?=\w)|/(?=/)|(?<=/)/"  # of an address, which becomes a link
     r"|^[-+=.()!?]+|^\d+[.)]"  # at the beginning of a list, or under a headline
 )
 _DATA = "data:"
@@ -123,10 +124,10 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def as_text(text: object) -> str:
     """Somebody's text inside markdown: it reads as it is written, and neither HTML nor markdown in it works."""
-    # An entity stands for the character alone, in every kind of markdown. The tables of Prefect's UI show it as it is
-    # spelt, so that what can do nothing where it stands is left alone.
-    flat = " ".join(str(text).split())
-    return _MARKUP.sub(lambda found: "".join(f"&#{ord(character)};" for character in found[0]), flat)
+    # A backslash is what Prefect's UI leaves out of texts and of cells alike; it shows an entity as it is spelt. A bar
+    # does nothing outside of a table, whose rows `markdown_table` makes.
+    flat = "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
+    return _MARKUP.sub(lambda found: re.sub(rf"[{re.escape(punctuation)}]", r"\\\g<0>", found[0]), flat)
 
 
 def artifact_name(text: str) -> str:
@@ -157,9 +158,8 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inert(value: Any) -> Any:
-    """A value as a cell of the UI, which reads texts as markdown: neither a tag nor a link works in it."""
+    """A value as a cell of the UI, which reads texts as markdown."""
     if isinstance(value, str):
-        # The UI leaves out what reads as a tag, and shows the entities of brackets as they are spelt.
-        return re.sub(r"[\[\]]", lambda found: f"&#{ord(found[0])};", value).replace("<", "&amp;lt;")
+        return as_text(value)
     # NaN and infinity are no JSON and break the page.
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

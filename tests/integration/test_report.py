@@ -22,6 +22,8 @@ def content() -> dict:
         "measured": "on test",
         "metrics": {"columns": ["model", "recall@20"], "rows": [[HOSTILE, 0.25]]},
         "curve": [[0, 0.1], [3, 0.2]],
+        "settings": [[HOSTILE, HOSTILE]],
+        "settings_from": HOSTILE,
         "data": [["users", "2"]],
         "costs": [["items, ok", HOSTILE, 2, "nothing"]],
         "users": [
