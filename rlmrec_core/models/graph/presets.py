@@ -15,6 +15,7 @@ from rlmrec_core.models.graph.backbones.gccf import GCCFSettings as GCCF
 from rlmrec_core.models.graph.backbones.lightgcn import LightGCNSettings as LightGCN
 from rlmrec_core.models.graph.backbones.sgl import SGLSettings as SGL
 from rlmrec_core.models.graph.backbones.simgcl import SimGCLSettings as SimGCL
+from rlmrec_core.models.graph.backbones.weft import WeftSettings as Weft
 
 _SETS_OF_THE_PAPER = ("amazon-book", "yelp", "steam")
 
@@ -134,6 +135,8 @@ _TUNED: dict[tuple[HyperPreset, str, str], Preset] = {
     ("xrec-yelp", "sgl", "base"): Preset(_XREC_SGL, weight_decay=1e-5),
     ("xrec-yelp", "sgl", "con"): Preset(_XREC_SGL, Con(weight=0.01, tau=1.0, in_batch=True), weight_decay=1e-5),
     ("xrec-yelp", "sgl", "gen"): Preset(_XREC_SGL, Gen(weight=0.01, mask_ratio=0.02), weight_decay=1e-5),
+    # Among 14,085 items a softmax over 2,048 of them learns fewer interactions by heart than over all of a few.
+    ("xrec-yelp", "weft", "base"): Preset(Weft(dropout=0.2), weight_decay=1e-6),
     ("movielens", "lightgcn", "base"): Preset(LightGCN(), weight_decay=1e-7),
     ("movielens", "lightgcn", "gen"): Preset(LightGCN(), Gen(weight=0.01, mask_ratio=0.05), weight_decay=1e-7),
     # On so few users five validations without a better one come by chance.
