@@ -79,7 +79,10 @@ class Texts:
                 "text: lists from a text need another encoder (embed.encoder)"
             )
         *coefficients, intercept = vectors_of(table)
-        return cls(open_encoder(config, Workplace(artifacts.ledger_path)), TextMap(np.stack(coefficients), intercept))
+        return cls(
+            open_encoder(config.resolved(), Workplace(artifacts.ledger_path)),
+            TextMap(np.stack(coefficients), intercept),
+        )
 
     def place(self, text: str) -> Float32Array:
         """Where somebody stands who says this of themselves, (D,). Raises ValueError on a text without a word."""

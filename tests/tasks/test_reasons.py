@@ -149,7 +149,8 @@ def test_a_servers_name_for_its_model_is_text_on_every_page():
     row = {"generator": "llm", "model": hostile, "sentence": "It is close."}
     table = pa.Table.from_pylist([row], schema=WRITTEN_REASONS)
     assert hostile in audit(table)
-    assert as_text(hostile) in _page(audit(table), table) and "<img" not in _page(audit(table), table)
+    assert as_text(audit(table)) in _page(audit(table), table)
+    assert not re.search(r"(?<!\\)[<\[]", _page(audit(table), table))
 
 
 def test_a_model_of_no_use_leaves_the_extractive_sentences(world, monkeypatch):

@@ -103,7 +103,7 @@ def test_any_sentence_transformers_model_by_name_or_folder(corpus, profiles):
 
 
 def test_a_model_that_cannot_be_had_is_named(corpus, profiles, monkeypatch):
-    def unreachable(name):
+    def unreachable(name, device):
         raise OSError("no route to the hub")
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", unreachable)
