@@ -1,6 +1,6 @@
 """The data of RLMRec as its authors publish them: matrices, profiles and vectors of one data set in one folder.
 
-`trn_mat.pkl`, `val_mat.pkl`, `tst_mat.pkl`: the parts as SciPy COO matrices, users by items. If they are there,
+`trn_mat.pkl`, `val_mat.pkl`, `tst_mat.pkl`: the parts as sparse SciPy matrices, users by items. If they are there,
 `usr_prf.pkl`, `itm_prf.pkl`: dicts from a number to {"profile", "reasoning"}; `usr_emb_np.pkl`, `itm_emb_np.pkl`: the
 profiles' vectors, a row for each number. Ids are the numbers of rows and columns. The pickles are decoded, never run:
 see `rlmrec_core.data.pickles`.
@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from rlmrec_core.data import vector_files
 from rlmrec_core.data.errors import DataError
-from rlmrec_core.data.pickles import CooMatrix, read_pickle
+from rlmrec_core.data.pickled import CooMatrix
+from rlmrec_core.data.pickles import read_pickle
 from rlmrec_core.data.reader import Reader
 from rlmrec_core.data.texts import clean_texts
 from rlmrec_core.data.vector_files import Side
@@ -24,6 +25,8 @@ from rlmrec_core.tables import IMPORTED_PROFILES, INTERACTIONS
 _PARTS = {"train": "trn_mat.pkl", "validation": "val_mat.pkl", "test": "tst_mat.pkl"}
 _SHORT: dict[Side, str] = {"item": "itm", "user": "usr"}
 _ROWS = 65_536
+_REPEATED = 1 << 28
+"""Characters of profiles beyond those that a file has bytes: some have one text for all that they know nothing of."""
 _ANEW = "get the release anew, or write the file as the release has it"
 
 
@@ -60,7 +63,7 @@ class ReleaseReader(Reader):
         found = read_pickle(file)
         if not isinstance(found, dict):
             raise DataError.at(f"holds a {type(found).__name__}, not a dict of profiles", _ANEW, file=file)
-        rows = [_profile(file, key, value) for key, value in found.items()]
+        rows = list(_profiles(file, found))
         ids, *texts = ([row[place] for row in rows] for place in range(3))
         summaries, reasons = (clean_texts(pa.array(column, pa.string())) for column in texts)
         batch = pa.RecordBatch.from_arrays([pa.array(ids, pa.string()), summaries, reasons], IMPORTED_PROFILES.names)
@@ -116,6 +119,22 @@ def _interactions(users: Any, items: Any, part: str) -> pa.RecordBatch:
         pa.repeat(pa.scalar(part, pa.string()), len(users)),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=INTERACTIONS)
+
+
+def _profiles(file: Path, found: dict[Any, Any]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Id, profile and reasoning of each entry. Raises DataError on texts that are far longer together than the file.
+
+    A pickle says a text once and may name it any number of times.
+    """
+    left = _REPEATED + file.stat().st_size
+    for key, value in found.items():
+        shown, *texts = row = _profile(file, key, value)
+        left -= sum(len(text or "") for text in texts)
+        if left < 0:
+            raise DataError.at(
+                f"repeats its texts so often that they would fill the memory, by {shown}", _ANEW, file=file
+            )
+        yield row
 
 
 def _profile(file: Path, key: Any, value: Any) -> tuple[str, str | None, str | None]:

@@ -53,7 +53,8 @@ def checked_matrix(file: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def batches(file: Path, matrix: npt.NDArray[Any], ids: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows of a matrix, (n, d), with their ids. Raises DataError if one is not finite."""
     for start in range(0, len(matrix), _ROWS):
-        rows = np.ascontiguousarray(matrix[start : start + _ROWS], dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large is told below
+            rows = np.ascontiguousarray(matrix[start : start + _ROWS], dtype=np.float32)
         if not np.isfinite(rows).all():
             row = start + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
             raise DataError.at(

@@ -10,8 +10,13 @@ import scipy.sparse as sp
 WIDTH = 6
 
 
-def write_release(folder: Path, n_users: int = 30, n_items: int = 24, seed: int = 0, protocol: int = 4) -> Path:
-    """Users and items of two tastes; every user has train, validation and test items, every item a train user."""
+def write_release(
+    folder: Path, n_users: int = 30, n_items: int = 24, seed: int = 0, protocol: int = 4, form: str = "coo"
+) -> Path:
+    """Users and items of two tastes; every user has train, validation and test items, every item a train user.
+
+    form: of the matrices, as SciPy calls it.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[tuple[int, int]]] = {"trn": [], "val": [], "tst": []}
@@ -25,7 +30,7 @@ def write_release(folder: Path, n_users: int = 30, n_items: int = 24, seed: int 
     for name, pairs in parts.items():
         row, col = np.array(pairs).T
         matrix = sp.coo_matrix((np.ones(len(pairs)), (row, col)), shape=(n_users, n_items))
-        write(folder / f"{name}_mat.pkl", matrix, protocol)
+        write(folder / f"{name}_mat.pkl", matrix.asformat(form), protocol)
     for short, n in (("usr", n_users), ("itm", n_items)):
         taste = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)[:, None]
         write(folder / f"{short}_emb_np.pkl", taste + 0.3 * rng.normal(size=(n, WIDTH)), protocol)

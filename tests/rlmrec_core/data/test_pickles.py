@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rlmrec_core.data import DataError
-from rlmrec_core.data.pickles import CooMatrix, read_pickle
+from rlmrec_core.data.pickled import CooMatrix
+from rlmrec_core.data.pickles import read_pickle
 from tests.rlmrec_core.data.published import pickled
 
 RNG = np.random.default_rng(0)
@@ -23,6 +24,9 @@ VALUES = {
     "matrix": MATRIX,
     "sparse array": sp.coo_array(MATRIX),
     "empty matrix": sp.coo_matrix((3, 4)),
+    "by rows": MATRIX.tocsr(),
+    "by columns": sp.csc_array(MATRIX),
+    "none by rows": sp.csr_matrix((3, 4)),
     "doubles": RNG.normal(size=(7, 5)),
     "columns first": np.asfortranarray(RNG.normal(size=(7, 5)).astype("f4")),
     "every other": RNG.normal(size=(8, 5))[::2],
@@ -40,7 +44,7 @@ def decoded(content: bytes, folder: Path) -> Any:
     return read_pickle(folder / "a.pkl")
 
 
-@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("name", VALUES)
 def test_what_may_be_read_comes_back(tmp_path, name, protocol):
     value = VALUES[name]
@@ -89,6 +93,20 @@ RAW = {
     ),
     "commands to a terminal": (PROTO + b"c\x1b[2Jos\nsystem\n" + STOP, r"asks for \\x1b\[2Jos.system"),
     "protocol 0": (b"cposix\nsystem\n(S'true'\ntR.", "asks for posix.system"),
+    "a class without its making": (
+        b"ccopy_reg\n_reconstructor\n(cnumpy\nndarray\nc__builtin__\nobject\nNtR.",
+        "makes an",
+    ),
+    "a class of another": (b"ccopy_reg\n_reconstructor\n(cposix\nsystem\nc__builtin__\nobject\nNtR.", "asks for posix"),
+    "a class that is handed on": (
+        b"ccopy_reg\n_reconstructor\n(cscipy.sparse\ncoo_matrix\nc__builtin__\nobject\nVa\ntR.",
+        "asks for scipy",
+    ),
+    "an object alone": (b"c__builtin__\nobject\n(tR.", "calls object"),
+    "an object without a state": (
+        b"ccopy_reg\n_reconstructor\n(cscipy.sparse._csr\ncsr_matrix\nc__builtin__\nobject\nNtR.",
+        "holds an unfinished csr_matrix",
+    ),
     "an instance": (b"(S'true'\niposix\nsystem\n.", "uses STRING, which"),
     "a persistent id": (PROTO + b"\x8c\x01xQ" + STOP, "uses BINPERSID"),
     "an extension": (PROTO + b"\x82\x01" + STOP, "uses EXT1"),
@@ -107,6 +125,8 @@ RAW = {
     "a length beyond the file": (PROTO + b"\x8e" + (1 << 62).to_bytes(8, "little") + b"x" + STOP, "no whole pickle"),
     "a length beyond all": (PROTO + b"\x8e" + b"\xff" * 8 + STOP, "no whole pickle"),
     "an endless line": (PROTO + b"c" + b"a" * 100_000, "no whole pickle"),
+    "a long name": (PROTO + b"c" + b"a" * 100_000 + b"\na\n" + STOP, "asks for aaa"),
+    "a number of many digits": (b"L" + b"9" * 100_000 + b"L\n.", "no whole pickle"),
 }
 MADE = {
     "runs a command": (Calls(os.system, "touch ran"), "asks for (posix|nt).system"),
@@ -118,8 +138,9 @@ MADE = {
     "an array of texts": (np.array(["a"]), "which is no number"),
     "an array of records": (np.zeros(2, [("a", "f4")]), "which is no number"),
     "a date": (np.datetime64("2020-01-01"), "which is no number"),
-    "another matrix": (sp.csr_matrix((2, 2)), "asks for scipy.sparse._csr.csr_matrix"),
+    "another matrix": (sp.lil_matrix((2, 2)), "asks for scipy.sparse._lil.lil_matrix"),
     "a set": ({1, 2}, "EMPTY_SET|asks for (__builtin__|builtins).set"),
+    "keys of one hash": ({(1 << 61) - 1 << 61: "a"}, "a key that is too long a number"),
     "a key that takes long to hash": ({nested((), 50, lambda inner: (inner,)): 1}, "a key that is a tuple"),
     "a path": (Path("x"), "asks for pathlib"),
 }  # fmt: skip
@@ -141,7 +162,7 @@ def test_crafted_pickles_are_refused(tmp_path, nothing_runs, name):
     assert len(str(refused.value)) < 500 and str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
 @pytest.mark.parametrize("name", MADE)
 def test_pickled_calls_and_classes_are_refused(tmp_path, nothing_runs, name, protocol):
     value, message = MADE[name]
@@ -171,9 +192,10 @@ def test_every_instruction_is_read_or_refused(tmp_path):
                 decoded(PROTO + code.code.encode("latin-1") + b"1\n1\n" + b"\x00" * 8 + STOP, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["matrix", "doubles", "profiles"])
-def test_a_cut_file_is_no_whole_pickle(tmp_path, name):
-    content = pickled(VALUES[name])
+@pytest.mark.parametrize("protocol", [0, 4])
+@pytest.mark.parametrize("name", ["matrix", "by rows", "doubles", "profiles"])
+def test_a_cut_file_is_no_whole_pickle(tmp_path, name, protocol):
+    content = pickled(VALUES[name], protocol)
     for end in {*range(0, len(content), max(1, len(content) // 20)), len(content) - 1}:
         with pytest.raises(DataError, match="no whole pickle"):
             decoded(content[:end], tmp_path)
@@ -203,6 +225,35 @@ def test_entries_outside_the_matrix(tmp_path, row, col):
         decoded(pickled(matrix), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ([0, 1], "do not share out its entries"),  # of one row, of two
+        ([0, 1, 3], "do not share out"),  # beyond the entries
+        ([1, 1, 2], "do not share out"),
+        ([0, 3, 2], "do not share out"),
+        ([0.0, 1.0, 2.0], "do not share out"),
+        ([[0, 1, 2]], "do not share out"),
+        ([], "do not share out"),
+    ],
+)
+def test_rows_that_do_not_share_out_the_entries(tmp_path, bounds, message):
+    for matrix in (sp.csr_matrix(np.eye(2)), sp.csc_matrix(np.eye(2))):
+        matrix.indptr = np.array(bounds)
+        with pytest.raises(DataError, match=message):
+            decoded(pickled(matrix), tmp_path)
+
+
+def test_a_matrix_by_rows_that_says_to_be_large(tmp_path):
+    matrix = sp.csr_matrix(np.eye(2))
+    matrix._shape = (10**12, 10**12)
+    with pytest.raises(DataError, match="do not share out its entries"):
+        decoded(pickled(matrix), tmp_path)
+    matrix._shape = (2, 1)
+    with pytest.raises(DataError, match="outside its shape"):
+        decoded(pickled(matrix), tmp_path)
+
+
 def test_depth_and_repetition_do_no_harm(tmp_path):
     depth = 30_000
     found = decoded(PROTO + b"]" * depth + b"a" * (depth - 1) + STOP, tmp_path)
@@ -217,7 +268,10 @@ def test_depth_and_repetition_do_no_harm(tmp_path):
 
 
 WHOLE = [
-    pickled(value, protocol) for value in VALUES.values() for protocol in (2, 4, 5) if value is not VALUES["profiles"]
+    pickled(value, protocol)
+    for value in VALUES.values()
+    for protocol in (0, 2, 4, 5)
+    if value is not VALUES["profiles"]
 ]
 PIECES = [code.code.encode("latin-1") for code in pickletools.opcodes]
 PIECES += [
@@ -230,6 +284,9 @@ PIECES += [
     b"\x00",
     b"\n",
     b"numpy\nndarray\n",
+    b"ccopy_reg\n_reconstructor\n",
+    b"c__builtin__\nobject\n",
+    b"cscipy.sparse._csr\ncsr_matrix\n",
 ]
 NOISE = st.lists(st.sampled_from(PIECES) | st.binary(max_size=5), max_size=12).map(b"".join)
 

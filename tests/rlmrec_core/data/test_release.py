@@ -66,6 +66,25 @@ def test_odd_texts_of_profiles(tmp_path):
     assert found[0]["summarization"].startswith("half \ufffd")
 
 
+def test_a_text_that_is_named_ever_again_is_refused(tmp_path):
+    write_release(tmp_path)
+    text = "a" * (1 << 20)
+    write(tmp_path / "itm_prf.pkl", {number: {"profile": text, "reasoning": text} for number in range(200)})
+    with pytest.raises(DataError, match=r"itm_prf.pkl: repeats its texts so often that they would fill the memory"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("form", ["coo", "csr", "csc"])
+def test_every_protocol_and_form_of_matrix_reads_the_same(tmp_path, protocol, form):
+    write_release(tmp_path / "plain")
+    write_release(tmp_path / "other", protocol=protocol, form=form)
+    found, expected = read(tmp_path / "other"), read(tmp_path / "plain")
+    order = [("part", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")]
+    assert found.pop("interactions").sort_by(order).equals(expected.pop("interactions").sort_by(order))
+    assert found == expected
+
+
 class Runs:
     def __reduce__(self):
         return eval, ("1",)
@@ -78,7 +97,8 @@ class Runs:
         ("tst_mat", sp.coo_matrix((30, 25)), "tst_mat.pkl: is 30 x 25, the train part is 30 x 24"),
         ("usr_prf", [1], "usr_prf.pkl: holds a list, not a dict of profiles"),
         ("usr_prf", {0: {"profile": 1}}, "usr_prf.pkl: the entry of 0 is no profile"),
-        ("usr_prf", {1 << 9000: "a"}, "usr_prf.pkl: a key is no number"),
+        ("usr_prf", {1 << 9000: "a"}, "usr_prf.pkl: .* a key that is too long a number"),
+        ("usr_prf", {1 << 40: "a"}, "usr_prf.pkl: a key is no number"),
         ("itm_prf", {"x": "a"}, "itm_prf.pkl: a key is no number"),
         ("itm_prf", {0: {"profile": Runs()}}, r"asks for (__builtin__|builtins).eval"),
         ("itm_emb_np", {"a": 1}, "itm_emb_np.pkl: holds a dict, not an array"),
@@ -88,7 +108,7 @@ class Runs:
         ("usr_emb_np", np.full((30, 4), 1e300), "usr_emb_np.pkl, row 1: the vector is not finite"),
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.filterwarnings("error")
 def test_what_is_wrong_is_told(tmp_path, name, value, message):
     write(write_release(tmp_path) / f"{name}.pkl", value)
     with pytest.raises(DataError, match=message):
