@@ -1,7 +1,8 @@
 """What the stages that work on text share: the train corpus, keys, imported profiles, costs and the audit."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -69,13 +70,8 @@ def run_profiles(
     def write(out: ArtifactWriter) -> None:
         place = workplace(stage, artifacts, stage.name.replace("_", " "))
         result = compute(replace(place, joined=shards.joined(stage, artifacts, n_shards, "profiles")))
-        try:
+        with accounted(stage.name, result, out):
             out.batches("profiles", result.schema, result.batches())
-        except BaseException:
-            show_spent(stage.name, result.report)
-            raise
-        out.unfinished = result.unfinished
-        show_costs(stage.name, result.report)
 
     result = stage.run(artifacts, write, force=force)
     shards.remove(stage, artifacts, n_shards)
@@ -157,7 +153,19 @@ def imported_profiles(artifacts: ArtifactStore, ingest: ArtifactRef, side: Side)
     return artifacts.table(ingest, f"imported_{side}_profiles")
 
 
-def show_spent(stage: str, costs: Mapping[str, Any]) -> None:
+@contextmanager
+def accounted(stage: str, result: ProfileResult, out: ArtifactWriter) -> Iterator[None]:
+    """While a result is written: tells what it cost, stopped or not, and notes in `out` what could not be had."""
+    try:
+        yield
+    except BaseException:
+        _show_spent(stage, result.report)
+        raise
+    out.unfinished = result.unfinished
+    show_costs(stage, result.report)
+
+
+def _show_spent(stage: str, costs: Mapping[str, Any]) -> None:
     """What a stage that was stopped has spent so far, as a line of the log."""
     if spent := costs.get("ledger"):
         calls = ", ".join(f"{number} {state}" for state, number in spent["calls"].items()) or "none"

@@ -21,7 +21,7 @@ from rlmrec_core.profiling.result import ProfileRow
 from rlmrec_core.tables import WRITTEN_REASONS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
-from tasks.profiles import final, lacking, show_costs, show_spent, workplace
+from tasks.profiles import accounted, final, lacking, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -51,15 +51,9 @@ def write_reasons(
         job = reasons_job(lambda: lists.reasons(config), lists.names(), config, place.ledger, place.account)
         total = sum(1 for _ in lists.reasons(config))
         result = ProfileResult(map(final, job.rows()), "", total, place.progress, job.report)
-        try:
-            out.batches(
-                "reasons", WRITTEN_REASONS, lists.with_sentences(_written(result, lists.reasons(config), config))
-            )
-        except BaseException:
-            show_spent(stage.name, result.report)
-            raise
-        out.unfinished = result.unfinished
-        show_costs(stage.name, result.report)
+        with accounted(stage.name, result, out):
+            written = _written(result, lists.reasons(config), config)
+            out.batches("reasons", WRITTEN_REASONS, lists.with_sentences(written))
 
     result = stage.run(artifacts, write, force=force)
     table = artifacts.table(result.ref, "reasons", ["generator", "error", "model", "tokens_in", "sentence"])

@@ -27,7 +27,7 @@ from rlmrec_core.tables import ORDERS
 from storage import ArtifactRef, ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import report
 from tasks.models import check_made_of, embed_of, load_split, load_vectors, model_settings
-from tasks.profiles import final, lacking, show_costs, show_spent, train_corpus, workplace
+from tasks.profiles import accounted, final, lacking, train_corpus, workplace
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
 VERSION = 1
@@ -58,13 +58,8 @@ def rerank(
         job = rerank_job(asked.questions, config, place.ledger, place.account)
         total = len(asked.users) * len(config.candidates)
         result = ProfileResult(map(final, job.rows()), "", total, place.progress, job.report)
-        try:
+        with accounted(stage.name, result, out):
             out.batches("orders", ORDERS, asked.with_answers(row for rows in result.rows() for row in rows))
-        except BaseException:
-            show_spent(stage.name, result.report)
-            raise
-        out.unfinished = result.unfinished
-        show_costs(stage.name, result.report)
 
     result = stage.run(artifacts, write, force=force)
     table = artifacts.table(result.ref, "orders", ["status", "error", "again"])
