@@ -15,6 +15,8 @@ _PATIENCE = 10
 """Validations of few users rise by fits and starts: with five of patience, chance decides where training stops."""
 _MANY = 10_000
 """Users, or items, above which a contrast with all of them costs more than everything else."""
+_DROPOUT_OF_MANY = 0.2
+"""Of Weft's free vectors, where a step's softmax is over a part of the items: it learns fewer of them by heart."""
 _DENSE = 50.0
 """Interactions of a node above which its neighbours' neighbours are nearly everybody."""
 
@@ -45,4 +47,6 @@ def _of_backbone(backbone: str, size: DataSize, large: bool) -> Any:
         values["n_layers"] = 2 if size.per_node > _DENSE else 3
     if "cl_in_batch" in declared.model_fields:
         values["cl_in_batch"] = large
+    if backbone == "weft" and size.n_items > _MANY:
+        values["dropout"] = _DROPOUT_OF_MANY
     return declared(**values)

@@ -229,5 +229,7 @@ def test_starting_values_follow_size_and_density():
     assert (small.backbone_settings.cl_in_batch, small.alignment.in_batch) == (False, False)
     assert (large.backbone_settings.cl_in_batch, large.alignment.in_batch) == (True, True)
     assert (small.backbone_settings.n_layers, large.backbone_settings.n_layers) == (3, 2)
+    few, many = (config.run("weft", "base", 1, size).backbone_settings for size in (SMALL, LARGE))
+    assert (few.dropout, many.dropout) == (0.5, 0.2)
     assert config.model_copy(update={"weight_decay": 0.5}).run("sgl", "con", 1, SMALL).weight_decay == 0.5
     assert config.runs(SMALL)[0] != config.runs(LARGE)[0]
