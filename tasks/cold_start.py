@@ -10,14 +10,13 @@ import pyarrow.dataset as pads
 
 from rlmrec_core.config import RecommendConfig
 from rlmrec_core.model_id import ModelId
-from rlmrec_core.models import place_items
 from rlmrec_core.profiling import TrainCorpus
 from rlmrec_core.profiling.extractive import extract_items
 from rlmrec_core.ranking.cold_start import ColdItems, best_new, into_space, measure_items, measure_users
 from rlmrec_core.ranking.top_k import as_table
 from rlmrec_core.split import Split
 from rlmrec_core.tables import COLD_METRICS, ITEM_INDEX, RECOMMENDATIONS, vectors_of
-from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+from rlmrec_core.vectors import SemanticEmbeddings
 from storage import ArtifactRef, ArtifactStore
 from tasks.models import Model, load_model, load_semantic, role_of, titles_of
 from tasks.profiles import imported_profiles
@@ -67,25 +66,12 @@ def lists_of_new(
     ids, semantic = new_item_vectors(artifacts, embed)
     if embed is None or not ids:
         return RECOMMENDATIONS.empty_table()
-    placed = own_places(model, semantic)
-    if placed is None:
-        known = load_semantic(artifacts, embed).items
-        placed = into_space(known, model.vectors.items, split.train_popularity(), semantic)
+    known = load_semantic(artifacts, embed).items
+    placed = into_space(known, model.vectors.items, split.train_popularity(), semantic)
     user_ids = artifacts.table(prepare, "user_index")["user_id"]
     item_ids = pa.chunked_array([pa.array(ids, pa.string())])
     titles = titles_of(artifacts, prepare, item_ids)
     return as_table(best_new(model.vectors.users, placed, config.k), user_ids, item_ids, titles)
-
-
-def own_places(model: Model, vectors: Float32Array) -> Float32Array | None:
-    """Where a model itself puts items that it never saw, (n, D); None where it has no way of its own.
-
-    vectors: (n, d_s), their semantic vectors; of a missing one a row of zeros, and so is its place.
-    """
-    places = place_items(model.settings, model.weights, vectors)
-    if places is not None:
-        places[~vectors.any(axis=1)] = 0
-    return places
 
 
 def measure_cold(
@@ -116,9 +102,7 @@ def measure_cold(
     if semantic is not None and rows.any():
         known = np.unique(place[rows])
         of_items = ColdItems(vectors[known], users[rows], np.searchsorted(known, place[rows]).astype(np.int32))
-        own = {role: own_places(model, of_items.vectors) for role, model in loaded.items()}
-        known_places = {role: places for role, places in own.items() if places is not None}
-        tables.append(measure_items(split, of_items, named, semantic, ks, known_places))
+        tables.append(measure_items(split, of_items, named, semantic, ks))
     if (rows := cold == "user").any():
         tables.append(measure_users(split, _histories(held_out.filter(pa.array(rows)), items[rows]), named, ks))
     if not tables:

@@ -29,7 +29,7 @@ from tasks.models import (
 )
 from tasks.stage import UNCACHED, Stage, StageResult, as_state
 
-VERSION = 11
+VERSION = 12
 
 
 @task(name="evaluate", **UNCACHED)

@@ -24,7 +24,7 @@ from tasks.prepare import DIVIDED
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 from tasks.texts import TEXT_MAP, text_map
 
-VERSION = 7
+VERSION = 8
 
 
 @task(name="recommend", **UNCACHED)

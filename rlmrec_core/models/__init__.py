@@ -10,7 +10,6 @@ from rlmrec_core.models.family import (
     files,
     fit,
     learnt_from,
-    place_items,
 )
 from rlmrec_core.models.progress import STOPPING_METRIC
 
@@ -25,5 +24,4 @@ __all__ = [
     "files",
     "fit",
     "learnt_from",
-    "place_items",
 ]

@@ -110,14 +110,6 @@ class Family(Protocol):
         Raises TrainingDiverged on a loss that is not finite, ValueError on inputs that do not fit the settings.
         """
 
-    def place_items(
-        self, settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array
-    ) -> Float32Array | None:
-        """Where a trained model has items that it never saw, by their texts alone; None if it has no way of its own.
-
-        weights: of its `FitResult`; vectors: (n, d_s), the items' semantic vectors. Returns (n, D).
-        """
-
 
 def learnt_from(split: Split, settings: RunSettings) -> Split:
     """What a run learns from, of these data: the train part, with false pairs if it wants some, or every part."""
@@ -137,9 +129,3 @@ def fit(
     """Train one model of any family: see `Family.fit`."""
     family: Family = door(settings.backbone)
     return family.fit(inputs, settings, checkpoint=checkpoint, on_epoch=on_epoch)
-
-
-def place_items(settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array) -> Float32Array | None:
-    """See `Family.place_items`."""
-    family: Family = door(settings.backbone)
-    return family.place_items(settings, weights, vectors)

@@ -109,22 +109,19 @@ def measure_items(
     models: Mapping[str, Vectors],
     semantic: SemanticEmbeddings,
     ks: Sequence[int],
-    own_places: Mapping[str, Float32Array] | None = None,
 ) -> pa.Table:
     """Recall among the held-out items alone, for the users who took some: rows of COLD_METRICS.
 
-    own_places: (n_cold, D) of the models that place new items themselves; the others have `into_space`. Beside the
-    models stand `semantic`, which ranks by the text alone, `popularity`, which takes the mean popularity of an item's
-    ten nearest by text, and `random`, what chance reaches.
+    Beside the models stand `semantic`, which ranks by the text alone, `popularity`, which takes the mean popularity of
+    an item's ten nearest by text, and `random`, what chance reaches.
     """
     popularity = split.train_popularity()
     nearest = best_new(unit_rows(cold.vectors), unit_rows(semantic.items), _NEIGHBOURS).items
     crowd = np.ma.masked_array(popularity[nearest], nearest == PADDING).mean(axis=1).filled(0).astype(np.float32)
-    places = dict(own_places or {})
-    for label, vectors in models.items():
-        if label not in places:
-            places[label] = into_space(semantic.items, vectors.items, popularity, cold.vectors)
-    compared = {label: (vectors.users, places[label]) for label, vectors in models.items()}
+    compared = {
+        label: (vectors.users, into_space(semantic.items, vectors.items, popularity, cold.vectors))
+        for label, vectors in models.items()
+    }
     compared |= {
         "semantic": (unit_rows(semantic.users), unit_rows(cold.vectors)),
         "popularity": (np.ones((split.n_users, 1), np.float32), crowd[:, None]),

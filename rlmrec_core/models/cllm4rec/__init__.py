@@ -1,9 +1,6 @@
 """CLLM4Rec (Zhu et al., WWW 2024): a language model with tokens of users and items."""
 
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
@@ -11,7 +8,6 @@ from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.cllm4rec.documents import Texts
 from rlmrec_core.models.cllm4rec.settings import CLLM4RecRun, CLLM4RecSettings, folder_digest
 from rlmrec_core.models.family import FitResult, Inputs, OnEpoch
-from rlmrec_core.vectors import Float32Array
 
 __all__ = ["FAMILY", "CLLM4RecFamily", "CLLM4RecSettings", "Texts"]
 
@@ -53,12 +49,6 @@ class CLLM4RecFamily:
         run = CLLM4RecRun.model_validate({**settings.backbone_settings.model_dump(), **shared})
         texts = Texts.of(inputs.texts, inputs.item_profiles, inputs.user_profiles)
         return fit(inputs.split, run, texts, inputs.semantic, checkpoint=checkpoint, on_epoch=on_epoch)
-
-    def place_items(
-        self, settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array
-    ) -> Float32Array | None:
-        """None: an item without interactions has no token."""
-        return None
 
 
 FAMILY = CLLM4RecFamily()

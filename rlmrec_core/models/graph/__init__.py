@@ -1,9 +1,6 @@
 """Graph recommenders: a backbone with an alignment, and their training."""
 
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from rlmrec_core.config.registry import DataSize, HyperPreset, Preset, PresetProtocol
 from rlmrec_core.config.section import Section
@@ -13,7 +10,6 @@ from rlmrec_core.models.graph.alignments import ALIGNMENT_SETTINGS
 from rlmrec_core.models.graph.backbones import backbone_class
 from rlmrec_core.models.graph.presets import preset
 from rlmrec_core.models.graph.trainer import fit
-from rlmrec_core.vectors import Float32Array
 
 __all__ = ["FAMILY", "GraphFamily", "fit"]
 
@@ -46,15 +42,6 @@ class GraphFamily:
         return fit(
             inputs.split, settings, inputs.semantic, start=inputs.start, checkpoint=checkpoint, on_epoch=on_epoch
         )
-
-    def place_items(
-        self, settings: RunSettings, weights: Mapping[str, Tensor], vectors: Float32Array
-    ) -> Float32Array | None:
-        """What the backbone's class makes of them: see `Backbone.place_items`."""
-        own = {
-            name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")
-        }
-        return backbone_class(settings.backbone).place_items(settings.backbone_settings, own, vectors)
 
 
 FAMILY = GraphFamily()

@@ -1,6 +1,5 @@
 """AlphaRec: mapped texts in the place of an id table, ranked by cosine above sampled items."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -9,16 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from rlmrec_core.config.search import SearchRange
-from rlmrec_core.config.section import Section
 from rlmrec_core.config.training import SemanticSettings
 from rlmrec_core.models.graph.adapter import Adapter
 from rlmrec_core.models.graph.backbones.base import Batch, LayerSum, Step
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import MIN_TAU, sampled_softmax
 from rlmrec_core.models.graph.rows import take
-from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
-
-_MAPPING = "mapping."
+from rlmrec_core.vectors import SemanticEmbeddings
 
 
 class AlphaRecSettings(SemanticSettings):
@@ -98,23 +94,6 @@ class AlphaRec(LayerSum):
             take(items, negatives),
             tau=self.tau,
         )
-
-    @classmethod
-    def place_items(
-        cls, settings: Section, weights: Mapping[str, Tensor], vectors: Float32Array
-    ) -> Float32Array | None:
-        placed: Float32Array = F.normalize(cls.mapped(weights, torch.from_numpy(vectors)), dim=1).numpy()
-        return placed
-
-    @staticmethod
-    def mapped(weights: Mapping[str, Tensor], read: Tensor) -> Tensor:
-        """The trained map of (n, d_in), (n, D). weights: the trained parameters by name."""
-        mapping = {name.removeprefix(_MAPPING): tensor for name, tensor in weights.items() if name.startswith(_MAPPING)}
-        adapter = Adapter(read.shape[1], len(mapping["2.bias"]), torch.Generator(), torch.float32)
-        adapter.load_state_dict(mapping)
-        with torch.no_grad():
-            found: Tensor = adapter(read)
-        return found
 
 
 BACKBONE = AlphaRec

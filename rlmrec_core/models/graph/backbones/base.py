@@ -1,7 +1,6 @@
 """The contract of a backbone: what training, alignment and inference ask of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import bpr
-from rlmrec_core.vectors import Float32Array, Vectors
+from rlmrec_core.vectors import Vectors
 
 
 class Batch(NamedTuple):
@@ -99,17 +98,6 @@ class Backbone(nn.Module, ABC):
 
         A checkpoint is taken between epochs and holds parameters and buffers only.
         """
-
-    @classmethod
-    def place_items(
-        cls, settings: Section, weights: Mapping[str, Tensor], vectors: Float32Array
-    ) -> Float32Array | None:
-        """Where items without interactions stand, by their semantic vectors: (n, d_s) to (n, D).
-
-        settings: the hyper-parameters; weights: the trained parameters by name. None for a backbone that makes nothing
-        of texts.
-        """
-        return None
 
     @abstractmethod
     def encode(self, table: Tensor) -> Tensor:

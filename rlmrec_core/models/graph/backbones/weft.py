@@ -1,6 +1,5 @@
 """Weft: texts woven into an id table. This project's own recommender."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -9,11 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from rlmrec_core.config.search import SearchRange
-from rlmrec_core.config.section import Section
 from rlmrec_core.models.graph.backbones.alpharec import AlphaRec, AlphaRecSettings
 from rlmrec_core.models.graph.backbones.base import Batch, Step
 from rlmrec_core.models.graph.graph import Graph
-from rlmrec_core.vectors import Float32Array, SemanticEmbeddings
+from rlmrec_core.vectors import SemanticEmbeddings
 
 _SMALLEST = 1e-6
 """Variance, as a share of the largest, under which a direction of the texts is rounding error."""
@@ -51,8 +49,6 @@ class Weft(AlphaRec):
 
     Settings = WeftSettings
     has_table: ClassVar[bool] = True
-    centre: Tensor
-    components: Tensor
 
     def __init__(
         self,
@@ -72,9 +68,6 @@ class Weft(AlphaRec):
         assert isinstance(settings, WeftSettings)
         users, items = (torch.from_numpy(side) for side in (semantic.users, semantic.items))
         centre, components = _whitening(items, settings.n_components)
-        # Among the weights: an item that is new later is read as these were.
-        self.register_buffer("centre", centre)
-        self.register_buffer("components", components)
         return _project(torch.cat([users, items]), centre, components)
 
     def initial(self, generator: torch.Generator | None = None) -> Tensor:
@@ -91,15 +84,6 @@ class Weft(AlphaRec):
     def step(self, table: Tensor, batch: Batch, generator: torch.Generator) -> Step:
         nodes = self.graph.without(batch.users, batch.positives).sum_of_powers(table, self.n_layers)
         return Step(nodes, {"softmax": self.softmax_loss(nodes, batch, generator)})
-
-    @classmethod
-    def place_items(
-        cls, settings: Section, weights: Mapping[str, Tensor], vectors: Float32Array
-    ) -> Float32Array | None:
-        assert isinstance(settings, WeftSettings)
-        read = _project(torch.from_numpy(vectors), weights["centre"], weights["components"])
-        placed: Float32Array = _shortened(cls.mapped(weights, read), settings.length).numpy()
-        return placed
 
 
 def _shortened(items: Tensor, power: float) -> Tensor:

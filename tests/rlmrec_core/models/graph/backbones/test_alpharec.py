@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from rlmrec_core.config import TrainConfig
-from rlmrec_core.models import place_items
 from rlmrec_core.models.graph import fit
 from rlmrec_core.models.graph.backbones import Batch, backbone_class, build_backbone
 from rlmrec_core.models.graph.graph import Graph
@@ -60,11 +59,11 @@ def test_wefts_texts_are_whitened_and_added_to_the_ids(n_components, kept):
     torch.testing.assert_close(spread, torch.eye(kept, dtype=torch.float64) / kept, atol=1e-5, rtol=0)
     centred = torch.from_numpy(semantic.items[known] - semantic.items[known].mean(0)).double()
     principal = torch.linalg.svd(centred).Vh[:kept]
-    in_their_space = principal.T @ (principal @ model.components.double())
-    torch.testing.assert_close(in_their_space, model.components.double(), atol=1e-5, rtol=1e-5)
+    components = principal.T @ torch.linalg.lstsq(centred @ principal.T, texts).solution
+    torch.testing.assert_close(centred @ components, texts, atol=1e-5, rtol=1e-5, msg="outside the components")
     assert not items[2].any(), "a missing text is the mean one"
-    of_users = torch.from_numpy(semantic.users - semantic.items[known].mean(0)) @ model.components
-    torch.testing.assert_close(users, of_users, msg="users are read in the items' components")
+    of_users = (torch.from_numpy(semantic.users - semantic.items[known].mean(0)).double() @ components).float()
+    torch.testing.assert_close(users, of_users, atol=1e-5, rtol=1e-5, msg="users are read in the items' components")
     torch.testing.assert_close(model.initial(), model.table + model.mapping(model.texts))
 
 
@@ -128,26 +127,18 @@ def test_an_item_that_train_does_not_have_is_no_negative_and_has_no_residual():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_new_items_are_placed_as_items_without_interactions_are(name, checkerboard, colours):
-    """The last items of the board, with every interaction taken away, stand where a new item with their text does."""
+def test_items_without_interactions_stand_where_their_texts_put_them(name, checkerboard, colours):
     nothing = Edges(*(side[:0] for side in checkerboard.train))  # no validation: the last epoch is kept
     split = Split(40, 64, checkerboard.train, nothing, nothing)
-    new = np.concatenate([colours.items[:3], np.zeros((1, 8), np.float32)])
-    semantic = SemanticEmbeddings(colours.users, np.concatenate([colours.items, new]))
+    unknown = np.concatenate([colours.items[:3], np.zeros((1, 8), np.float32)])
+    semantic = SemanticEmbeddings(colours.users, np.concatenate([colours.items, unknown]))
     settings = TrainConfig(max_epochs=12, embedding_size=8, batch_size=240, learning_rate=0.02).run(name, "base", 1)
     found = fit(split, settings, semantic)
-    placed = place_items(settings, found.weights, new)
-    np.testing.assert_allclose(placed, found.item_vectors[60:], atol=1e-6)
-    scores = found.user_vectors @ placed[:3].T
+    scores = found.user_vectors @ found.item_vectors[60:63].T
     even = np.arange(40) % 2 == 0
     colour = np.arange(3) % 2 == 0
     assert scores[even][:, colour].min() > scores[even][:, ~colour].max()
     assert scores[~even][:, ~colour].min() > scores[~even][:, colour].max()
-
-
-def test_other_models_have_no_place_of_their_own_for_new_items(checkerboard):
-    settings = TrainConfig(max_epochs=1).run("lightgcn", "base", 1)
-    assert place_items(settings, fit(checkerboard, settings).weights, np.ones((2, 8), np.float32)) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
