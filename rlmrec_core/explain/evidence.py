@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from rlmrec_core.explain.grounding import stop_words
 from rlmrec_core.ranking.top_k import PADDING, Ranking
 from rlmrec_core.split import Edges, Int32Array
 from rlmrec_core.vectors import Float32Array, SemanticEmbeddings, Vectors, unit_rows
@@ -98,7 +98,7 @@ class _Words:
     @staticmethod
     def of(text: str | None) -> frozenset[str]:
         """Words of four letters or more, in small letters, without those that stand in any text."""
-        return frozenset(word for word in _WORD.findall((text or "").lower()) if word not in ENGLISH_STOP_WORDS)
+        return frozenset(word for word in _WORD.findall((text or "").lower()) if word not in stop_words())
 
     def shared(self, said: frozenset[str], item: int) -> tuple[str, ...]:
         """What a user's words and an item's have in common, the rarest first."""

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from functools import cache
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['\u2019][^\W_]+)*")
 """A word, or one sign of a script that puts no blanks between words."""
@@ -16,6 +15,14 @@ _ARTICLE_LAST = re.compile(r"^(.*), (the|a|an|le|la|les|l'|il|el|los|las|der|die
 _LONGEST = 12
 """Words of a name that are looked at."""
 _NAMED = "\0"
+
+
+@cache
+def stop_words() -> frozenset[str]:
+    """English words that stand in any text."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # takes a second to load; few runs need it
+
+    return frozenset(ENGLISH_STOP_WORDS)
 
 
 def spellings(name: str) -> list[str]:
@@ -46,7 +53,7 @@ class Catalogue:
             for spelling in spellings(name):
                 if words := _words(spelling)[:_LONGEST]:
                     self._longest = max(self._longest, len(words))
-                    telling = [word for word in words if word.casefold() not in ENGLISH_STOP_WORDS]
+                    telling = [word for word in words if word.casefold() not in stop_words()]
                     self._in_small_letters.setdefault(_small(words), all(word[0].islower() for word in telling))
 
     def outside(self, sentence: str, evidence: Sequence[str]) -> str | None:
@@ -92,7 +99,7 @@ class Catalogue:
         in_small_letters = self._in_small_letters.get(_small(said))
         if in_small_letters is None:
             return False
-        telling = [word for word in said if word.casefold() not in ENGLISH_STOP_WORDS]
+        telling = [word for word in said if word.casefold() not in stop_words()]
         if not telling:  # such as "It" or "Up", which a capital gives away unless it opens the sentence
             return False
         return len(said) > 1 or in_small_letters or not telling[0][0].islower()

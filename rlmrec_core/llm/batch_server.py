@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import openai
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from rlmrec_core.llm.answers import BatchRow, Refusal, read_json, shown
@@ -81,6 +80,7 @@ class BatchServer:
 
     async def upload(self, file: Path) -> str:
         """Hand in a file of requests; the server's name for it."""
+        from openai import OpenAIError
 
         async def send() -> str:
             try:
@@ -88,7 +88,7 @@ class BatchServer:
                     sent = await self._server.client.files.with_raw_response.create(
                         file=(file.name, content), purpose="batch", timeout=_FILE_SECONDS
                     )
-            except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            except (OpenAIError, TimeoutError, ValueError) as error:
                 raise self._server.fault(error) from None
             made = read_json(self._server.redact.bytes(sent.http_response.content))
             if not isinstance(made, dict) or not isinstance(made.get("id"), str):

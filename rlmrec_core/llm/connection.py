@@ -17,7 +17,6 @@ from typing import Any
 import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
-from openai import DefaultAioHttpClient
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _ACKED, _SENT, _LENGTH = 120, 200, 208  # places of two counters in Linux's `struct tcp_info`, and what is read of it
@@ -149,6 +148,7 @@ def http_client(idle_seconds: float, most_bytes: Callable[[str], int]) -> httpx2
         idle_seconds: After which a connection is not used again.
         most_bytes: How large a body may be that comes from this path, unpacked. Reading raises TooLarge beyond it.
     """
+    from openai import DefaultAioHttpClient
 
     async def read(response: httpx2.Response) -> None:
         most, parts, size = most_bytes(response.request.url.path), [], 0

@@ -10,9 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
-import openai
 import orjson
-from openai import AsyncOpenAI
 
 from rlmrec_core.canonical import digest_of
 from rlmrec_core.config.text import MissingSetting, ServerKind, server_identity
@@ -100,6 +98,8 @@ class Server:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Raises MissingSetting without a usable OPENAI_API_KEY; servers that need no key take any word."""
+        from openai import AsyncOpenAI  # takes a second to load; only who asks a server needs it
+
         key = self.require_key(environment)
         self.redact = Redactor(key)
         self.name = digest_of([server_identity(base_url), model])
@@ -224,7 +224,9 @@ class Server:
 
         refused: whether the server had closed its connection before anything arrived.
         """
-        if isinstance(error, openai.APIStatusError):
+        from openai import APIStatusError
+
+        if isinstance(error, APIStatusError):
             refusal = Refusal.read(error.status_code, self.redact.bytes(error.response.content))
             return Refused(refusal, error.response.headers)
         causes = _causes(error)

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from sklearn.linear_model import RidgeCV
 
 from rlmrec_core.ranking.recommender import Recommender
 from rlmrec_core.ranking.top_k import PADDING, Ranker, Ranking
@@ -39,6 +38,8 @@ class TextMap(NamedTuple):
             vectors: (n, D) that the model learnt.
             popularity: (n,) train interactions.
         """
+        from sklearn.linear_model import RidgeCV  # takes a second to load; only this needs it
+
         known = np.flatnonzero(semantic.any(axis=1))
         if len(known) < _FEWEST:
             return None

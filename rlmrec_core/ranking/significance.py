@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import stats
 
 from rlmrec_core import tables
 from rlmrec_core.model_id import ModelId
@@ -139,6 +138,8 @@ def _over_seeds(values: Mapping[int, float], base: Mapping[int, float]) -> _Test
     # Base against itself, a single seed, or the same difference every time: there is nothing to test.
     if len(seeds) < 2 or np.ptp(differences) == 0:
         return _Test()
+    from scipy import stats  # takes a second to load, and only tests need it
+
     result = stats.ttest_1samp(differences, 0)
     p, reference = float(result.pvalue), sum(base[seed] for seed in seeds) / len(seeds)
     if not math.isfinite(p):
@@ -228,6 +229,8 @@ def wilcoxon(pairs: Sequence[_Pair]) -> float | None:
     differences = np.mean([own - reference for own, reference in pairs], axis=0)
     if not differences.any():
         return None
+    from scipy import stats
+
     return float(stats.wilcoxon(differences, zero_method="wilcox").pvalue)
 
 
