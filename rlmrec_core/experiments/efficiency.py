@@ -62,7 +62,7 @@ def _times(row: dict[str, Any], base: dict[str, Any] | None, name: str) -> str:
 
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     where = {(row["machine"], row["device"], row["threads"]) for row in rows}
-    told = "; ".join(f"{machine}, {device}, {threads} threads" for machine, device, threads in sorted(where))
+    told = "; ".join(f"{machine}, {device}, {n} thread{'s' * (n != 1)}" for machine, device, n in sorted(where))
     pairs = ", ".join(f"{n:,}" for n in sorted({row["pairs"] for row in rows}))
     return (
         [

@@ -53,8 +53,8 @@ class Sheet:
 
 def markdown(sheet: Sheet) -> str:
     """The table and its notes."""
-    lines = ["| " + " | ".join(line) + " |" for line in sheet.lines]
-    table = ["| " + " | ".join(sheet.header) + " |", "|" + "---|" * len(sheet.header), *lines]
+    first, *lines = ("| " + " | ".join(map(_in_a_cell, line)) + " |" for line in [sheet.header, *sheet.lines])
+    table = [first, "|" + "---|" * len(sheet.header), *lines]
     return "\n".join(table) + "\n" + "".join(f"\n{note}\n" for note in sheet.notes)
 
 
@@ -92,11 +92,26 @@ def _draw_bars(figure: "Figure", sheet: Sheet) -> None:
     if printed:
         axes.plot(list(printed.values()), list(printed), "D", color="C1", markersize=4, label=_PAPER)
         axes.legend(fontsize="small")
-    axes.set_yticks(places, [bar.label for bar in bars])
+    axes.set_yticks(places, [bar.label for bar in bars], parse_math=False)
+    axes.margins(y=1 / (4 * len(bars) + 1))
     axes.set_xlabel(sheet.axis)
 
 
 def _escaped(cell: str) -> str:
-    for plain, written in (("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("±", r"$\pm$"), ("*", r"$^{*}$")):
-        cell = cell.replace(plain, written)
-    return cell
+    """A cell for LaTeX, to which some signs mean something."""
+    return "".join(_LATEX.get(sign, sign) for sign in cell)
+
+
+def _in_a_cell(text: str) -> str:
+    """A cell for Markdown: in one line, and without an end before its own."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+_LATEX = {
+    **{sign: rf"\{sign}" for sign in "_%&#${}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "*": r"$^{*}$",
+}

@@ -9,6 +9,7 @@ from rlmrec_core import ranking
 from rlmrec_core.config import load_config
 from rlmrec_core.experiments import RECIPES, RecipeName, applied, arms, latex, markdown, n_models, picture
 from rlmrec_core.experiments.accuracy import EXPERIMENT, Measured, Start, rows_of, sheet
+from rlmrec_core.experiments.sheet import Bar, Sheet
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.tables import METRICS, SIGNIFICANCE, user_metrics_schema
 
@@ -218,3 +219,18 @@ def test_models_that_others_started_are_seeds_of_one_model():
     assert (con["n_seeds"], con["base"], con["paper"]) == (2, "d", 0.1034)
     assert con["gain"] == pytest.approx(1.4 / 1.1 - 1)
     assert any("Yelp" in note for note in sheet(rows).notes)
+
+
+def test_signs_that_mean_something_elsewhere_are_texts():
+    label = r"C:\models\a_b|$\frac{$ #1 ~^{x}"
+    shown = Sheet(["model", "recall@20"], [[label, "0.5000"]], "recall", [Bar(label, 0.5)])
+    head, _, row = markdown(shown).splitlines()
+    assert row == rf"| {label.replace('|', chr(92) + '|')} | 0.5000 |" and head == "| model | recall@20 |"
+    written = (
+        r"C:\textbackslash{}models\textbackslash{}a\_b|\$\textbackslash{}frac\{\$ \#1 "
+        r"\textasciitilde{}\textasciicircum{}\{x\}"
+    )
+    assert latex(shown).splitlines()[4] == written + r" & 0.5000 \\"
+    drawn = picture(shown, "svg").decode()
+    assert r"a_b|$\frac{$ #1" in drawn
+    assert markdown(Sheet(["model"], [["two\nlines"]], "", [])).splitlines()[2] == "| two lines |"
