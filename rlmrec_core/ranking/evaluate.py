@@ -13,9 +13,9 @@ from rlmrec_core.config.ranking import EvaluateConfig
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.ranking.by_user import Columns, Ranked, by_user
 from rlmrec_core.ranking.groups import Groups, grouped, item_groups, user_groups
-from rlmrec_core.ranking.intervals import of_coverage, of_means
+from rlmrec_core.ranking.intervals import of_coverage, of_gini, of_means
 from rlmrec_core.ranking.item_based import EASE, ITEM_KNN, item_based, top_k_by_items
-from rlmrec_core.ranking.metrics import Float64Array, Hits, gini, novelty
+from rlmrec_core.ranking.metrics import Float64Array, Hits, novelty
 from rlmrec_core.ranking.top_k import Ranking, top_k
 from rlmrec_core.split import Edges, Split
 from rlmrec_core.threads import cpu_threads
@@ -160,22 +160,26 @@ def _measures(of: _Part, hits: Hits, columns: Columns, popular: Columns) -> Iter
     gains = _stacked({name: values - popular[name] for name, values in columns.items()})
     found = of_means(np.concatenate([_stacked(columns), gains], axis=1), of.config)
     means = dict(zip(columns, zip(found[: len(columns)], found[len(columns) :], strict=True), strict=True))
-    lists, split = of.ranked.items[hits.users], of.split
-    for k in of.config.ks:
+    lists, split, ks = of.ranked.items[hits.users], of.split, of.config.ks
+    of_lists = [novelty(lists, k, of.ranked.popularity, split.n_users) for k in ks]
+    bits, lengths = (np.stack(side, axis=1) for side in zip(*of_lists, strict=True))
+    novel = dict(zip(ks, of_means(bits, of.config, lengths), strict=True))
+    for k in ks:
         for name in of.config.metrics:
             if (name, k) in means:
                 mean, gain = means[name, k]
                 if mean:
-                    yield name, k, *mean, *(gain or _UNTOLD[:3])
+                    yield name, k, *mean, *(gain or _UNTOLD)
             elif name == "coverage":
-                yield name, k, *of_coverage(lists, k, split.n_items), *_UNTOLD[:3]
+                yield name, k, *of_coverage(lists, k, split.n_items), *_UNTOLD
             elif name == "gini":
-                yield name, k, gini(lists, k, split.n_items), *_UNTOLD
-            elif name == "novelty":
-                yield name, k, novelty(lists, k, of.ranked.popularity, split.n_users), *_UNTOLD
+                yield name, k, *of_gini(lists, k, split.n_items), *_UNTOLD
+            elif name == "novelty" and (mean := novel[k]):
+                yield name, k, *mean, *_UNTOLD
 
 
-_UNTOLD = (None,) * 5
+_UNTOLD = (None,) * 3
+"""In the place of a gain over popularity."""
 
 
 def _stacked(columns: Columns) -> Float64Array:

@@ -146,11 +146,15 @@ def coverage(ranked: Int32Array, k: int, n_items: int) -> float:
     return float(np.count_nonzero(shown != PADDING) / n_items)
 
 
-def novelty(ranked: Int32Array, k: int, popularity: Int64Array, n_users: int) -> float:
-    """Mean self-information in bits of the items in the first k: -log2 of the share of users who have them in train.
+def novelty(ranked: Int32Array, k: int, popularity: Int64Array, n_users: int) -> tuple[Float64Array, Float64Array]:
+    """Mean self-information in bits of the first k items of each list, -log2 of the share of users who have them.
 
-    ranked: (n, k or more); popularity: (n_items,) train interactions, counted as one where there is none.
+    ranked: (n, k or more); popularity: (n_items,) train interactions, counted as one where there is none. Returns (n,)
+    and how many items each list has, (n,): by these the mean over users is that over all items that are shown. NaN for
+    a list without any.
     """
     shown = ranked[:, :k]
+    there = shown != PADDING
     bits = -np.log2(np.maximum(popularity, 1) / n_users)
-    return float(bits[shown[shown != PADDING]].mean())
+    lengths = there.sum(1)
+    return _ratio((bits[shown] * there).sum(1), lengths), lengths.astype(np.float64)

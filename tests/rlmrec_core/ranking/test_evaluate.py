@@ -96,6 +96,7 @@ def test_every_metric_has_its_rows_and_its_users(checkerboard, colours):
     assert {(row["metric"], row["k"]) for row in found.metrics.to_pylist()} == {
         (name, k) for name in EVERY for k in (3, 12)
     }
+    assert all(row["low"] <= row["value"] <= row["high"] for row in found.metrics.to_pylist())
     of_users = [name for name in found.by_user.column_names if "@" in name]
     assert {name.partition("@")[0] for name in of_users} == {*EVERY} - {"coverage", "novelty", "gini"}
     own = found.by_user.filter((pc.field("backbone") == "lightgcn") & (pc.field("part") == "test"))

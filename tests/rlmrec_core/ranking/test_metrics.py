@@ -68,8 +68,12 @@ def test_coverage_and_novelty_by_hand():
     assert coverage(RANKED, 1, n_items=4) == 3 / 4
     assert coverage(RANKED, 3, n_items=4) == 1
     popularity = np.array([4, 2, 1, 0])
-    assert novelty(RANKED, 1, popularity, n_users=4) == pytest.approx((2 + 2 + 0) / 3)
-    assert novelty(RANKED[1:2], 3, popularity, n_users=4) == pytest.approx((2 + 0) / 2)
+    bits, lengths = novelty(RANKED, 1, popularity, n_users=4)
+    assert bits @ lengths / lengths.sum() == pytest.approx((2 + 2 + 0) / 3)
+    bits, lengths = novelty(RANKED[1:2], 3, popularity, n_users=4)
+    assert (bits.tolist(), lengths.tolist()) == ([(2 + 0) / 2], [2])
+    bits, lengths = novelty(np.full((1, 2), -1, np.int32), 2, popularity, n_users=4)
+    assert np.isnan(bits[0]) and not lengths[0]
 
 
 def test_padding_is_never_a_hit():
