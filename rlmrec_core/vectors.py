@@ -44,8 +44,19 @@ class SemanticEmbeddings:
         return SemanticEmbeddings(rng.permutation(self.users), rng.permutation(self.items))
 
 
+_SHORTEST = 1e-15
+"""Length of a vector from which on the squares of its components are as exact as float32 is."""
+
+
 def unit_rows(vectors: npt.NDArray[np.floating]) -> Float32Array:
-    """Rows scaled to length 1; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Rows scaled to length 1, however short or long they are; a zero row stays zero."""
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float32Array = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
+    # The squares of very small and very large numbers are none in float32.
+    extreme = np.flatnonzero(~((norms > _SHORTEST) & np.isfinite(norms)))
+    if len(extreme):
+        rows = vectors[extreme].astype(np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit[extreme] = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return unit

@@ -70,7 +70,7 @@ def code_interactions(interactions: ds.Dataset) -> CodedInteractions:
 def latest_of_duplicates(edges: Edges) -> Mask:
     """True for the edges to keep: of every (user, item) the one with the latest time, of equals the last one read."""
     keep = np.ones(len(edges), dtype=bool)
-    pair = edges.user.astype(np.int64) * (int(edges.item.max(initial=0)) + 1) + edges.item
+    pair = _pairs(edges)
     in_order = np.sort(pair)
     twice = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
     if not len(twice):
@@ -81,9 +81,20 @@ def latest_of_duplicates(edges: Edges) -> Mask:
     return keep
 
 
+def in_several_parts(edges: Edges) -> int:
+    """How many (user, item) stand in more than one part."""
+    of_parts = np.unique(_pairs(edges) * len(PARTS) + edges.part) // len(PARTS)
+    return len(np.unique(of_parts[1:][of_parts[1:] == of_parts[:-1]]))
+
+
 def n_distinct(codes: Ints) -> int:
     """How many codes occur."""
     return int(np.count_nonzero(np.bincount(codes)))
+
+
+def _pairs(edges: Edges) -> npt.NDArray[np.int64]:
+    """A number for each (user, item)."""
+    return edges.user.astype(np.int64) * (int(edges.item.max(initial=0)) + 1) + edges.item
 
 
 def _column(interactions: ds.Dataset, name: str) -> pa.ChunkedArray:

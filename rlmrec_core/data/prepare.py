@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 from rlmrec_core.config.data import PrepareConfig
 from rlmrec_core.data import dataset_statistics
 from rlmrec_core.data.draws import Draws
-from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions, n_distinct
+from rlmrec_core.data.edges import CodedInteractions, Edges, Ints, code_interactions, in_several_parts, n_distinct
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.filters import FilterLog, deduplicated, filtered, halved, within_dates, without_cold
 from rlmrec_core.data.partition import LEFT_OUT, divide
@@ -79,6 +79,12 @@ def _chosen(
     if (edges.part >= 0).all():
         if config.half:
             raise DataError.at("ready-made parts are kept as they are and have no halves", "leave out prepare.half")
+        if n_several := in_several_parts(edges):
+            _log.warning(
+                "%d pairs of a user and an item stand in several parts, and are left in one: that of the latest time, "
+                "else the last of train, validation and test",
+                n_several,
+            )
         edges = deduplicated(edges, log)
         return edges, edges.take(np.zeros(0, np.int64)), 0
     draws = Draws(coded.user_ids, coded.item_ids, config.seed)

@@ -24,6 +24,8 @@ from rlmrec_core.tables import IMPORTED_VECTORS
 Side = Literal["item", "user"]
 
 _ROWS = 4096
+_SHOWN = 80
+"""Characters of an id that an error shows."""
 _WAY_OUT = "write a matrix of floats, one row for each id"
 
 
@@ -71,7 +73,9 @@ def _array(file: Path) -> npt.NDArray[Any]:
     with explained(file):
         try:
             if file.suffix == ".npy":
-                found: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+                found = np.load(file, mmap_mode="r", allow_pickle=False)
+                if not isinstance(found, np.ndarray):
+                    raise DataError.at("is an archive of arrays", "write one array, by numpy.save", file=file)
                 return found
             if file.suffix == ".safetensors":
                 tensors = load_file(file)
@@ -79,7 +83,8 @@ def _array(file: Path) -> npt.NDArray[Any]:
                     names = ", ".join(sorted(tensors)[:5]) or "none"
                     raise DataError.at(f"holds {len(tensors)} tensors ({names})", "write a file with one", file=file)
                 return next(iter(tensors.values()))
-        except (ValueError, EOFError, SafetensorError, TypeError) as error:
+        # AttributeError: safetensors names a type that NumPy has not.
+        except (ValueError, EOFError, SafetensorError, TypeError, AttributeError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError.at(f"cannot be read: {error}", "write it anew; pickles are not read", file=file) from None
@@ -93,11 +98,16 @@ def _ids(file: Path, side: Side, n: int) -> list[str]:
         with explained(beside):
             try:
                 found = json.loads(beside.read_text(encoding="utf-8"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError.at(f"is no JSON: {error}", "write a list of ids", file=beside) from None
         if not isinstance(found, list) or len(found) != n:
             held = f"holds {len(found):,} ids" if isinstance(found, list) else "is no list"
             raise DataError.at(f"{held}, but {file.name} has {n:,} rows", "write an id for each row", file=beside)
+        for row, one in enumerate(found):
+            if not isinstance(one, str | int) or isinstance(one, bool):
+                raise DataError.at(
+                    f"{json.dumps(one)[:_SHOWN]} is no id", "write texts or whole numbers", file=beside, row=row + 1
+                )
         return [str(one) for one in found]
     return [str(row) for row in range(n)]
 
@@ -115,8 +125,13 @@ def _of_parquet(file: Path, side: Side) -> Iterator[pa.RecordBatch]:
         raise DataError.at(
             f"the column is missing; the file has: {', '.join(names)}", "rename it", file=file, column=wanted
         )
+    if twice := next((name for name in (column, "vector") if names.count(name) > 1), None):
+        raise DataError.at("the file has several columns of this name", "keep one", file=file, column=twice)
+    kind = source.schema_arrow.field(column).type
+    if pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        raise DataError.at(f"holds {kind}, which are no ids", "write texts or whole numbers", file=file, column=column)
     width = 0
-    for batch in source.iter_batches(_ROWS, columns=[column, "vector"]):
+    for batch in _read(source, file, [column, "vector"]):
         vectors = batch.column("vector")
         kind = vectors.type
         if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)):
@@ -128,9 +143,22 @@ def _of_parquet(file: Path, side: Side) -> Iterator[pa.RecordBatch]:
             )
         width = width or len(flat) // max(len(vectors), 1)
         matrix = flat.to_numpy(zero_copy_only=False)
+        if len(vectors) and not width:
+            raise DataError.at("holds empty lists", "write lists of floats", file=file, column="vector")
         if any(len(one) != width for one in vectors):
             raise DataError.at(
                 "holds vectors of several lengths", "write those of one model", file=file, column="vector"
             )
         ids = batch.column(column).cast(pa.string()).to_pylist()
         yield from batches(file, matrix.reshape(len(vectors), width), ids)
+
+
+def _read(source: pq.ParquetFile, file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a file. Raises DataError where they are not what its end says."""
+    rows = source.iter_batches(_ROWS, columns=columns)
+    while True:
+        with explained(file):
+            batch = next(rows, None)
+        if batch is None:
+            return
+        yield batch

@@ -10,12 +10,16 @@ import pyarrow.compute as pc
 
 from rlmrec_core.config.text import EmbedConfig
 from rlmrec_core.data import DataError
+from rlmrec_core.data.errors import printable
 from rlmrec_core.embedding.embed import EmbedResult, result_of_vectors
 from rlmrec_core.tables import IMPORTED_VECTORS, check, item_vectors_table
 from rlmrec_core.vectors import Float32Array, unit_rows
 
 if TYPE_CHECKING:  # it brings the clients of model servers, which no encoder of one's own needs
     from rlmrec_core.profiling.corpus import TrainCorpus
+
+_SHOWN = 80
+"""Characters of an id that an error shows."""
 
 
 def embed_imported(corpus: "TrainCorpus", items: pa.Table, users: pa.Table | None, config: EmbedConfig) -> EmbedResult:
@@ -31,12 +35,14 @@ def embed_imported(corpus: "TrainCorpus", items: pa.Table, users: pa.Table | Non
         config: Its user_vectors says whether users' own vectors are taken.
 
     Raises:
-        DataError: The vectors are not all of one length, or an id occurs twice.
+        DataError: The vectors are not all of one length, an id occurs twice, or none of the ids is known.
     """
     started = time.monotonic()
+    _check_known(items, corpus.item_ids, "item")
     item_vectors = _of(items, corpus.item_ids, "item")
     user_vectors = np.zeros((corpus.n_users, item_vectors.shape[1]), np.float32)
     if users is not None and config.user_vectors == "profile":
+        _check_known(users, corpus.user_ids, "user")
         user_vectors = _of(users, corpus.user_ids, "user")
     if user_vectors.shape[1] != item_vectors.shape[1]:
         raise DataError.at(
@@ -56,12 +62,26 @@ def new_imported(corpus: "TrainCorpus", items: pa.Table) -> pa.Table:
     return item_vectors_table(corpus.item_ids.filter(pa.array(present)).to_pylist(), vectors[present])
 
 
+def _check_known(imported: pa.Table, ids: pa.Array, side: str) -> None:
+    """Raises DataError where there are vectors, and all are of others than the data's."""
+    if len(imported) and not pc.any(pc.is_in(ids, imported["id"].combine_chunks())).as_py():
+        theirs, ours = (printable(one.as_py()[:_SHOWN]) for one in (imported["id"][0], ids[0]))
+        raise DataError.at(
+            f"none of the imported vectors of {side}s has the id of one: theirs are such as {theirs!r}, those of the "
+            f"data such as {ours!r}",
+            "write the vectors with the ids of the data",
+        )
+
+
 def _of(imported: pa.Table, ids: pa.Array, side: str) -> Float32Array:
     """The unit vector of every id, (n, d); zeros where there is none."""
     table = check(imported, IMPORTED_VECTORS, f"imported vectors of {side}s").combine_chunks()
     known = table["id"].combine_chunks()
     if pc.count_distinct(known).as_py() < len(known):
-        raise DataError.at(f"some ids occur twice among the imported vectors of {side}s", "keep one vector for each id")
+        counts = pc.value_counts(known)
+        example = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
+        problem = f"some ids occur twice among the imported vectors of {side}s, such as {printable(example[:_SHOWN])!r}"
+        raise DataError.at(problem, "keep one vector for each id")
     lengths = pc.unique(pc.list_value_length(table["vector"])).to_pylist()
     if len(lengths) != 1 or not lengths[0]:
         said = "are none" if not lengths else f"have lengths from {min(lengths)} to {max(lengths)}"

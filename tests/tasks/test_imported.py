@@ -75,7 +75,8 @@ def test_vectors_that_are_missing_are_told(folder, store):
     ("vectors", "ids", "message"),
     [
         (np.ones((2, 5), np.float32), ["0", "1"], f"of users have {WIDTH} components, those of items 5"),
-        (np.ones((2, WIDTH), np.float32), ["1", "1"], "some ids occur twice"),
+        (np.ones((2, WIDTH), np.float32), ["1", "1"], "some ids occur twice .*, such as '1'"),
+        (np.ones((2, WIDTH), np.float32), ["x1", "x2"], "theirs are such as 'x1', those of the data such as '0'"),
         (np.ones((0, WIDTH), np.float32), [], "the imported vectors of items are none"),
     ],
 )

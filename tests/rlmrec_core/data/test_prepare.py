@@ -119,6 +119,18 @@ def test_ready_made_parts_are_kept_as_they_are() -> None:
     ]
 
 
+def test_a_pair_in_several_parts_is_told_and_left_in_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    pairs = [("a", "x", "train"), ("a", "y", "train"), ("b", "x", "train"), ("a", "x", "test"), ("a", "x", "test")]
+    data = interactions([(user, item, None, None, None, part) for user, item, part in pairs])
+    split = prepared(data)["split"].select(["user", "item", "part"]).to_pylist()
+    assert sorted((row["user"], row["item"], row["part"]) for row in split) == [
+        (0, 0, "test"),
+        (0, 1, "train"),
+        (1, 0, "train"),
+    ]
+    assert "1 pairs of a user and an item stand in several parts" in caplog.text
+
+
 @pytest.mark.parametrize("part", [None, "holdout"])
 def test_parts_are_given_for_all_or_none(part: str | None) -> None:
     rows = [("0", "0", None, None, None, "train"), ("0", "1", None, None, None, part)]

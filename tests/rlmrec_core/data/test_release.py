@@ -169,20 +169,53 @@ def objects(file: Path) -> None:
     np.save(file, np.array([Runs()], object), allow_pickle=True)
 
 
+def archive(file: Path) -> None:
+    with file.open("wb") as out:
+        np.savez(out, MATRIX)
+
+
+def eight_bits(file: Path) -> None:
+    head = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [1, 1], "data_offsets": [0, 1]}}).encode()
+    file.write_bytes(len(head).to_bytes(8, "little") + head + b"0")
+
+
+NO_FLOATS = pa.array([[]], pa.list_(pa.float32()))
+
+
+def column_twice(file: Path) -> None:
+    vector = pa.array([[1.0]])
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"]), vector, vector], ["id", "vector", "vector"]), file)
+
+
+def broken_page(file: Path) -> None:
+    """The end is as it was, what stands before it is not."""
+    parquet(file, id=["a"], vector=[[1.0]])
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
+
+
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
         ("v.npy", objects, "v.npy: cannot be read.*pickles are not read"),
+        ("v.npy", archive, "v.npy: is an archive of arrays"),
         ("v.npy", lambda file: file.write_bytes(b"x"), "v.npy: cannot be read"),
         ("v.npy", lambda file: file.write_bytes(pickled(MATRIX)), "v.npy: cannot be read"),
         ("v.npy", lambda file: np.save(file, MATRIX[0]), "is 4 of float32, not a matrix of floats"),
         ("v.npy", lambda file: np.save(file, np.float32(1)), "is a single number of float32, not a matrix"),
         ("v.pkl", lambda file: file.write_bytes(pickled(MATRIX)), "v.pkl: is no file of vectors.*pickles are not read"),
         ("v.safetensors", lambda file: file.write_bytes(b"x"), "v.safetensors: cannot be read"),
+        ("v.safetensors", eight_bits, "v.safetensors: cannot be read"),
         ("v.safetensors", lambda file: save_file({"a": MATRIX, "b": MATRIX}, file), r"holds 2 tensors \(a, b\)"),
         ("v.parquet", lambda file: file.write_bytes(b"x"), "v.parquet: is no Parquet file"),
         ("v.parquet", lambda file: parquet(file, item=["a"]), "column 'vector': the column is missing"),
         ("v.parquet", lambda file: parquet(file, vector=[[1.0]]), "column 'item_id': the column is missing"),
+        ("v.parquet", lambda file: parquet(file, id=["a"], vector=[[]]), "column 'vector': holds nulls, or"),
+        ("v.parquet", lambda file: parquet(file, id=["a"], vector=NO_FLOATS), "column 'vector': holds empty lists"),
+        ("v.parquet", lambda file: parquet(file, id=[["a"]], vector=[[1.0]]), "'id': holds list.*, which are no ids"),
+        ("v.parquet", lambda file: parquet(file, id=[1.0], vector=[[1.0]]), "'id': holds double, which are no ids"),
+        ("v.parquet", column_twice, "column 'vector': the file has several columns of this name"),
+        ("v.parquet", broken_page, "v.parquet: the file cannot be read"),
         ("v.parquet", lambda file: parquet(file, id=["a"], vector=["x"]), "column 'vector': holds string"),
         ("v.parquet", lambda file: parquet(file, id=["a"], vector=[[1]]), "column 'vector': holds nulls, or"),
         ("v.parquet", lambda file: parquet(file, id=["a", "b"], vector=[[1.0], None]), "'vector': holds nulls, or"),
@@ -196,10 +229,20 @@ def test_unusable_vectors(folder, name, make, message):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "is no JSON"), ("{}", "is no list"), ("[1]", "holds 1 ids, but")]
+    ("content", "message"),
+    [
+        ("{", ": is no JSON"),
+        ("[" * 100_000, ": is no JSON"),
+        ("{}", ": is no list"),
+        ("[1]", ": holds 1 ids, but"),
+        ('["a", "b", null]', ", row 3: null is no id"),
+        ('["a", ["b"], "c"]', r', row 2: \["b"\] is no id'),
+        ('["a", true, "c"]', ", row 2: true is no id"),
+        ('["a", "b", 3.0]', ", row 3: 3.0 is no id"),
+    ],
 )
 def test_ids_that_do_not_fit(folder, content, message):
     np.save(folder / "v.npy", MATRIX)
     (folder / "item_ids.json").write_text(content)
-    with pytest.raises(DataError, match=f"item_ids.json: {message}"):
+    with pytest.raises(DataError, match=f"item_ids.json{message}"):
         read(folder, reader="splits", item_vectors_file="v.npy")
