@@ -99,7 +99,12 @@ def _for_device(device: torch.device) -> Policy:
     if device.type != "cuda":
         return CPU
     # By the card's whole memory, not by what is free of it: the same card shall give the same bytes.
-    held = min(GPU.logits, torch.cuda.get_device_properties(device).total_memory // _SHARE)
+    return for_memory(torch.cuda.get_device_properties(device).total_memory)
+
+
+def for_memory(total: int) -> Policy:
+    """What suits a GPU with so many bytes of memory."""
+    held = min(GPU.logits, total // _SHARE)
     return replace(GPU, logits=held, scores=held, gathered=min(GPU.gathered, held))
 
 

@@ -2,9 +2,10 @@
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,15 @@ from rlmrec_core.config.training import RunSettings
 from rlmrec_core.models.graph.trainer import Trainer
 from rlmrec_core.split import Edges, Split
 from rlmrec_core.vectors import SemanticEmbeddings
+
+
+class Unit(NamedTuple):
+    """What is measured by itself: under which title, its name, the seconds it is likely to need, and its lines."""
+
+    title: str
+    name: str
+    needs: float
+    lines: Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -35,15 +45,25 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def seconds(self, compute: Callable[[], object], n: int) -> float:
-        """The fastest of n, after one that is not counted."""
-        found = []
-        for _ in range(n + 1):
+        """The fastest of n, after one that is not counted; of fewer where time runs out, of the only one for 0."""
+        found: list[float] = []
+        while len(found) <= n and (len(found) < 2 or self.left() > 0):
             self.wait()
             started = time.perf_counter()
             compute()
             self.wait()
             found.append(time.perf_counter() - started)
-        return min(found[1:])
+        return min(found[1:] or found)
+
+    @cached_property
+    def rates(self) -> tuple[float, float]:
+        """Operations of float32 products and bytes copied per second."""
+        n = 4096 if self.device.type == "cuda" else 256
+        one, other = (torch.randn(n, n, device=self.device) for _ in range(2))
+        flops = 2 * n**3 / self.seconds(lambda: one @ other, 5)
+        source = torch.empty(n * n * 16, device=self.device)
+        target = torch.empty_like(source)
+        return flops, 2 * source.nbytes / self.seconds(lambda: target.copy_(source), 5)
 
     def settings(self, backbone: str, variant: str, **changes: Any) -> RunSettings:
         return TrainConfig(device=str(self.device), **changes).run(backbone, variant, 2023)
@@ -78,5 +98,6 @@ def random_split(n_users: int, n_items: int, n_train: int, device: torch.device,
 
 def random_vectors(n_users: int, n_items: int, size: int) -> SemanticEmbeddings:
     """Vectors that say nothing: speed does not depend on what they say."""
-    rng = np.random.default_rng(0)
-    return SemanticEmbeddings(*(rng.standard_normal((n, size), dtype=np.float32) for n in (n_users, n_items)))
+    drawn = np.random.default_rng(0).standard_normal((min(max(n_users, n_items), 20_000), size), dtype=np.float32)
+    # The same rows again and again: drawing a million anew would take longer than all that is measured of them.
+    return SemanticEmbeddings(*(drawn[np.arange(n) % len(drawn)] for n in (n_users, n_items)))
