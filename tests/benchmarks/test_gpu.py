@@ -78,7 +78,7 @@ def test_what_there_is_no_time_for_is_named(run):
     assert "long  skipped: " in told and " about 1000 needed" in told and "never" not in told and "as wanted" in told
 
 
-def test_another_process_goes_on_where_the_card_is_lost(run, monkeypatch):
+def test_another_process_goes_on_where_the_card_is_lost(run, monkeypatch, capsys):
     began = []
     monkeypatch.setattr(gpu_run, "_usable", lambda _: bool(began) or began.append(True))
     monkeypatch.setattr(
@@ -87,6 +87,7 @@ def test_another_process_goes_on_where_the_card_is_lost(run, monkeypatch):
     units = Unit("one", "bad", 0, fails), Unit("two", "good", 0, lambda: ["as wanted"])
     with pytest.raises(SystemExit, match="3"):
         run(*units)
+    capsys.readouterr()
     given = gpu.arguments().parse_args(began[1][3:])
     assert given.first == 1 and given.only == ["lightgcn:con", "simgcl:base"] and given.millions == [0.002]
     assert 0 < given.seconds <= 210 and given.quick and given.users == 60

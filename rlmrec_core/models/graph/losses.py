@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlmrec_core.device import policy
+from rlmrec_core.models.graph.contrasts import contrasts, unit
 from rlmrec_core.models.graph.rows import Distinct, add_up, take
 
 MIN_TAU = 0.03
@@ -27,7 +28,7 @@ def bpr(nodes: Tensor, users: Tensor, positives: Tensor, negatives: Tensor) -> T
 def info_nce(
     anchors: Tensor,
     keys: Tensor,
-    own: Tensor,
+    own: Tensor | None,
     *,
     tau: float,
     anchor_counts: Tensor | None = None,
@@ -38,14 +39,19 @@ def info_nce(
     """Mean of -cos(a, own key) / tau + log sum over keys of exp(cos(a, key) / tau) (RLMRec, eq. 16 to 18).
 
     anchors: (B, d); keys: (K, d), of length one already if `unit_keys`; own: (B,) int64, the row of each anchor's own
-    key. Counts (B,) and (K,) stand for rows repeated that often, so that a caller computes each distinct row once; they
-    may be fractions, and 0 leaves a row out. Of the B x K logits a `device.policy` says how many are held at once.
-    dtype: of the logits and of the large products' operands, where it is not that of the vectors.
+    key, None where it is the anchor's own number. Counts (B,) and (K,) stand for rows repeated that often, so that a
+    caller computes each distinct row once; they may be fractions, and 0 leaves a row out. Of the B x K logits a
+    `device.policy` says how many are held at once. dtype: of the logits and of the large products' operands, where it
+    is not that of the vectors.
     Returns a scalar in nats. Raises ValueError if tau < MIN_TAU.
     """
     _check_tau(tau)
-    keys = keys if unit_keys else F.normalize(keys, dim=1)
-    return _log_sums(anchors, keys, _shares(anchor_counts, anchors), key_counts, own, tau, dtype)
+    keys, weights = keys if unit_keys else unit(keys), _shares(anchor_counts, anchors)
+    if policy(keys.device).asynchronous:
+        own_keys = None if own is None else take(keys, own)
+        return _alone(unit(anchors), keys, own_keys, weights, key_counts, tau, dtype)
+    own = torch.arange(len(keys), device=keys.device) if own is None else own
+    return _log_sums(anchors, keys, weights, key_counts, own, tau, dtype)
 
 
 def sampled_softmax(anchors: Tensor, positives: Tensor, negatives: Tensor, *, tau: float) -> Tensor:
@@ -68,12 +74,41 @@ def contrast(anchors: Tensor, keys: Tensor, ids: Tensor, *, tau: float, in_batch
     anchors, keys: (n, d); ids: (B,) int64, repeated ones computed once. Every row of `keys` is in the denominator or,
     `in_batch`, every distinct one of `ids`, once. Returns the mean over `ids` in nats.
     """
+    if policy(ids.device).asynchronous:
+        return _contrast_at_once(anchors, keys, ids, tau, in_batch)
     distinct = Distinct.of(ids, len(anchors))
-    own, key_counts = distinct.ids, None
+    own = distinct.ids
     if in_batch:
-        keys, own, key_counts = take(keys, own), torch.arange(len(own), device=ids.device), distinct.once
+        keys, own = take(keys, own), torch.arange(len(own), device=ids.device)
     chosen = take(anchors, distinct.ids)
-    return info_nce(chosen, keys, own, tau=tau, anchor_counts=distinct.times, key_counts=key_counts)
+    return info_nce(chosen, keys, own, tau=tau, anchor_counts=distinct.times)
+
+
+def _contrast_at_once(anchors: Tensor, keys: Tensor, ids: Tensor, tau: float, in_batch: bool) -> Tensor:
+    """`contrast`, which takes rows of both views together: for their gradient rows are sorted once."""
+    _check_tau(tau)
+    keys = unit(keys)
+    chosen, own_keys = take(torch.cat([anchors, keys], dim=1), ids).split(anchors.shape[1], dim=1)
+    weights = torch.full_like(chosen[:, 0], 1 / len(ids))
+    if in_batch:
+        return _alone(unit(chosen), own_keys, None, weights, Distinct.of(ids, len(keys), once=True).once, tau, None)
+    return _alone(unit(chosen), keys, own_keys, weights, None, tau, None)
+
+
+def _alone(
+    anchors: Tensor,
+    keys: Tensor,
+    own_keys: Tensor | None,
+    weights: Tensor,
+    counts: Tensor | None,
+    tau: float,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """`contrasts` of a single set."""
+    own_keys = None if own_keys is None else own_keys.unsqueeze(0)
+    counts = None if counts is None else counts.to(keys.dtype).unsqueeze(0)
+    one = (side.unsqueeze(0) for side in (anchors, keys))
+    return contrasts(*one, own_keys, weights.unsqueeze(0), counts, tau=tau, dtype=dtype)
 
 
 def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -> Tensor:
@@ -161,7 +196,6 @@ class _LogSums(torch.autograd.Function):
     ) -> Tensor:
         counts = torch.ones_like(keys[:, 0]) if counts is None else counts.to(keys.dtype)
         softmax = _ChunkedSoftmax(keys, counts, len(anchors), tau is not None, dtype or keys.dtype)
-        asynchronous = policy(keys.device).asynchronous
         total, grad_anchors = anchors.new_zeros(()), torch.empty_like(anchors)
         grad_keys = torch.zeros_like(keys) if ctx.needs_input_grad[1] else None
         for start in range(0, len(anchors), softmax.rows):
@@ -177,10 +211,7 @@ class _LogSums(torch.autograd.Function):
                 grad.addcmul_(own_keys, weight, value=-1)
                 if grad_keys is not None:
                     shares = query * weight / counts[own[part]].clamp_min(_tiny(counts)).unsqueeze(1)
-                    if asynchronous:
-                        grad_keys -= add_up(shares, own[part], len(keys))
-                    else:
-                        grad_keys.index_add_(0, own[part], shares, alpha=-1)
+                    grad_keys.index_add_(0, own[part], shares, alpha=-1)
             if tau:  # what would change the length of an anchor changes no cosine
                 grad.addcmul_(query, (grad * query).sum(1, keepdim=True), value=-(tau**2))
             torch.div(grad, length, out=grad_anchors[part])

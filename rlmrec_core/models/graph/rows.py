@@ -43,23 +43,27 @@ def add_up(values: Tensor, rows: Tensor, n_rows: int) -> Tensor:
 class Distinct(NamedTuple):
     """The rows of a batch, each once; or all of them, with weights that come to the same.
 
-    ids: (m,) int64; times: (m,), how often each stands in the batch; once: (m,), weights by which every distinct one
-    counts once, None where all do; n: how many are distinct.
+    ids: (m,) int64; times: (m,), how often each stands for one of the batch, None where all do once; once: (m,),
+    weights by which every distinct one counts once, None where all do or nobody asked.
     """
 
     ids: Tensor
-    times: Tensor
+    times: Tensor | None
     once: Tensor | None
-    n: float | Tensor
+
+    @property
+    def n(self) -> float | Tensor:
+        """How many are distinct."""
+        return len(self.ids) if self.once is None else self.once.sum().round().float()
 
     @classmethod
-    def of(cls, ids: Tensor, n_rows: int) -> "Distinct":
-        """ids: (B,) int64, less than n_rows."""
+    def of(cls, ids: Tensor, n_rows: int, *, once: bool = False) -> "Distinct":
+        """ids: (B,) int64, less than n_rows; once: whether those weights are needed."""
         if not policy(ids.device).asynchronous:
             distinct, times = torch.unique(ids, return_counts=True)
-            return cls(distinct, times, None, len(distinct))
+            return cls(distinct, times, None)
         # How many are distinct is not known before they are counted, so that all stay.
-        ones = torch.ones_like(ids)
-        times = torch.zeros(n_rows, dtype=ids.dtype, device=ids.device).index_add_(0, ids, ones)
-        once = times.index_select(0, ids).double().reciprocal()
-        return cls(ids, ones, once, once.sum().round().float())
+        if not once:
+            return cls(ids, None, None)
+        times = torch.zeros(n_rows, dtype=ids.dtype, device=ids.device).index_add_(0, ids, torch.ones_like(ids))
+        return cls(ids, None, times.index_select(0, ids).double().reciprocal())

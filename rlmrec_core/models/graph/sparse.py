@@ -192,7 +192,11 @@ class Pattern:
 
     def weighted_mean(self, weights: Tensor, dense: Tensor) -> Tensor:
         """`weighted_sum` with each row's weights divided by their sum; zeros for a row without edges."""
-        total = self.row_sums(weights).clamp_min(torch.finfo(weights.dtype).tiny)
+        least = torch.finfo(weights.dtype).tiny
+        if policy(weights.device).asynchronous:  # one product gives both
+            both = self.weighted_sum(weights, pad(dense, (0, 1), value=1))
+            return both[:, :-1] / both[:, -1:].clamp_min(least)
+        total = self.row_sums(weights).clamp_min(least)
         return self.weighted_sum(weights, dense) / total.unsqueeze(1)
 
 

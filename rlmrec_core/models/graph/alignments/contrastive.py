@@ -47,6 +47,10 @@ class ContrastiveAlignment(Alignment):
     def losses(self, nodes: Tensor, batch: Batch, entry: Entry) -> dict[str, Tensor]:
         users, items = nodes.split([self.n_users, len(nodes) - self.n_users])
         drawn = [batch.positives] if batch.negatives is None else [batch.positives, batch.negatives]
+        if policy(nodes.device).asynchronous:
+            return {
+                "align": self.weight * (self._user_term(users, batch.users) + self._at_once(items, self.items, drawn))
+            }
         # The MLP dominates the step: it runs once on the users and once on every distinct item of the batch.
         adapted = self._adapt_distinct(self.items, torch.cat(drawn))
         loss = self._user_term(users, batch.users)
@@ -55,6 +59,8 @@ class ContrastiveAlignment(Alignment):
         return {"align": self.weight * loss}
 
     def _user_term(self, users: Tensor, ids: Tensor) -> Tensor:
+        if self.in_batch and policy(ids.device).asynchronous:
+            return self._at_once(users, self.users, [ids])
         if self.in_batch:
             return self._in_batch_term(users, self.users, ids, *self._adapt_distinct(self.users, ids))
         distinct, rows, counts = self.users.distinct(ids)
@@ -67,15 +73,26 @@ class ContrastiveAlignment(Alignment):
         own = torch.arange(len(distinct), device=ids.device)
         return self._nce(take(nodes, distinct), own_keys, own, counts, counts)
 
+    def _at_once(self, nodes: Tensor, side: "_Side", drawn: list[Tensor]) -> Tensor:
+        """The sum of the in-batch terms of some ids, where no shape may depend on values: all are taken together."""
+        ids, rows, counts = side.distinct(torch.cat(drawn))
+        # Of two sizes that are known beforehand the smaller one: all rows of the side, or those of the whole batch.
+        if len(side.vectors) <= len(ids):
+            keys = take(self.adapter(side.vectors), rows)
+        else:
+            keys = self.adapter(side.vectors.index_select(0, rows))
+        sizes = [len(one) for one in drawn]
+        parts = zip(*(one.split(sizes) for one in (take(nodes, ids), keys, counts)), strict=True)
+        terms = [self._nce(anchors, own, None, times, times) for anchors, own, times in parts]
+        return torch.stack(terms).sum()
+
     def _adapt_distinct(self, side: "_Side", ids: Tensor) -> tuple[Tensor, Tensor]:
         rows = side.distinct(ids).rows
-        if policy(ids.device).asynchronous:
-            # Of two sizes that are known beforehand the smaller one: all rows of the side, or those of the whole batch.
-            every = len(side.vectors)
-            rows = torch.arange(every, device=ids.device) if every <= len(ids) else rows.sort().values
         return rows, self.adapter(side.vectors.index_select(0, rows))
 
-    def _nce(self, anchors: Tensor, keys: Tensor, own: Tensor, counts: Tensor, key_counts: Tensor | None) -> Tensor:
+    def _nce(
+        self, anchors: Tensor, keys: Tensor, own: Tensor | None, counts: Tensor, key_counts: Tensor | None
+    ) -> Tensor:
         if not len(anchors):
             return anchors.sum()  # no node of this batch has a semantic vector
         return info_nce(anchors, keys, own, tau=self.tau, anchor_counts=counts, key_counts=key_counts, dtype=self.dtype)

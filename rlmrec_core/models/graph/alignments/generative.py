@@ -67,7 +67,6 @@ class GenerativeAlignment(Alignment):
         assert entry.masked is not None
         rebuilt = self.adapter(take(nodes, entry.masked))
         keys = self.semantic.index_select(0, entry.masked)
-        own = torch.arange(len(keys), device=nodes.device)
         # As wide as the semantic vectors, these products cost more than the MLP: they share its precision.
-        loss = info_nce(rebuilt, keys, own, tau=self.tau, unit_keys=True, dtype=self.dtype)
+        loss = info_nce(rebuilt, keys, None, tau=self.tau, unit_keys=True, dtype=self.dtype)
         return {"align": self.weight * loss}

@@ -112,9 +112,11 @@ class AutoCF(Backbone):
         return pattern.weighted_mean(logits.exp(), value.contiguous())
 
     def _losses(self, users: Tensor, items: Tensor, batch: Batch) -> dict[str, Tensor]:
-        of_users, of_items = Distinct.of(batch.users, len(users)), Distinct.of(batch.positives, len(items))
+        of_users = Distinct.of(batch.users, len(users), once=True)
+        of_items = Distinct.of(batch.positives, len(items), once=True)
         anchors, positives = take(users, of_users.ids), take(items, of_items.ids)
-        own = take(users, batch.users) * take(items, batch.positives)
+        every = of_users.times is None  # then each pair has its row in both already
+        own = anchors * positives if every else take(users, batch.users) * take(items, batch.positives)
         ssl = log_partition(anchors, users, of_users.once) + log_partition(positives, items, of_items.once)
         fit = log_partition(anchors, items, of_users.times) - own.sum(1).mean()
         return {"fit": fit, "ssl": self.ssl_weight * ssl}

@@ -1,15 +1,16 @@
 """DCCF: propagation over the graph, over intents, and over two graphs weighted by similarity."""
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from rlmrec_core.config.search import SearchRange
 from rlmrec_core.config.section import Section
+from rlmrec_core.device import policy
 from rlmrec_core.models.graph.backbones.base import Backbone, Batch, Step
+from rlmrec_core.models.graph.contrasts import contrasts, unit
 from rlmrec_core.models.graph.graph import Graph
 from rlmrec_core.models.graph.losses import MIN_TAU, info_nce
 from rlmrec_core.models.graph.rows import Distinct, take
@@ -80,23 +81,39 @@ class DCCF(Backbone):
 
     def _adaptive(self, by: Tensor, nodes: Tensor) -> Tensor:
         """Propagate `nodes` over edges weighted by the cosine of their ends in `by`, both (n_nodes, d)."""
-        unit = F.normalize(by, dim=1)
-        weights = (self.graph.pattern.products(unit, unit) + 1) / 2
+        ends = unit(by)
+        weights = (self.graph.pattern.products(ends, ends) + 1) / 2
         return self.graph.pattern.weighted_mean(weights, nodes)
 
     def _cl(self, layers: list[_Layer], batch: Batch) -> Tensor:
+        if policy(batch.users.device).asynchronous:
+            return self._cl_at_once(layers, batch)
         users = Distinct.of(batch.users, self.graph.n_users)
         items = Distinct.of(batch.positives, self.graph.n_items)
         # Item terms, too, are divided by the number of users, as in RLMRec's experiments.
-        sides = (users.ids, users.once, 1.0), (items.ids + self.graph.n_users, items.once, items.n / users.n)
+        sides = (users.ids, 1.0), (items.ids + self.graph.n_users, items.n / users.n)
         total = layers[0].graph.new_zeros(())
         for layer in layers:
-            for rows, once, share in sides:
+            for rows, share in sides:
                 anchors, *views = (take(view, rows) for view in layer)
-                own = torch.arange(len(rows), device=rows.device)
-                counts: dict[str, Any] = {"anchor_counts": once, "key_counts": once, "tau": self.cl_tau}
-                total = total + share * sum(info_nce(anchors, keys, own, **counts) for keys in views)
+                total = total + share * sum(info_nce(anchors, keys, None, tau=self.cl_tau) for keys in views)
         return total
+
+    def _cl_at_once(self, layers: list[_Layer], batch: Batch) -> Tensor:
+        """The same in one product for all layers, sides and views: both sides have as many rows as the batch."""
+        rows = torch.cat([batch.users, batch.positives + self.graph.n_users])
+        once = Distinct.of(rows, self.graph.n_nodes, once=True).once
+        assert once is not None
+        weights = once.unflatten(0, (2, -1)).to(layers[0].graph.dtype)  # (2, B)
+        views = torch.cat([view for layer in layers for view in layer], dim=1)
+        taken = unit(take(views, rows).unflatten(1, (len(layers), len(_Layer._fields), -1)))
+        # (layers, sides, views, B, d)
+        anchors, keys = taken.unflatten(0, (2, -1)).permute(2, 0, 3, 1, 4).split([1, len(_Layer._fields) - 1], dim=2)
+        counts = weights.unsqueeze(1).expand(keys.shape[:-1]).flatten(0, 2)
+        shares = counts / weights[0].sum()
+        return contrasts(
+            anchors.expand_as(keys).flatten(0, 2), keys.flatten(0, 2), None, shares, counts, tau=self.cl_tau
+        )
 
 
 BACKBONE = DCCF
