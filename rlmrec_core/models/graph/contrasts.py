@@ -50,7 +50,7 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_(min=_SHORTEST)
-        scaled = vectors / lengths
+        scaled: Tensor = vectors / lengths
         ctx.save_for_backward(scaled, lengths)
         return scaled
 
@@ -58,7 +58,8 @@ class _Unit(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         scaled, lengths = ctx.saved_tensors
         along = (grads[0] * scaled).sum(-1, keepdim=True)
-        return torch.addcmul(grads[0], scaled, along, value=-1).div_(lengths)
+        across: Tensor = torch.addcmul(grads[0], scaled, along, value=-1)
+        return across.div_(lengths)
 
 
 class _Contrasts(torch.autograd.Function):

@@ -107,8 +107,8 @@ def _alone(
     """`contrasts` of a single set."""
     own_keys = None if own_keys is None else own_keys.unsqueeze(0)
     counts = None if counts is None else counts.to(keys.dtype).unsqueeze(0)
-    one = (side.unsqueeze(0) for side in (anchors, keys))
-    return contrasts(*one, own_keys, weights.unsqueeze(0), counts, tau=tau, dtype=dtype)
+    anchors, keys, weights = (one.unsqueeze(0) for one in (anchors, keys, weights))
+    return contrasts(anchors, keys, own_keys, weights, counts, tau=tau, dtype=dtype)
 
 
 def log_partition(queries: Tensor, keys: Tensor, counts: Tensor | None = None) -> Tensor:
