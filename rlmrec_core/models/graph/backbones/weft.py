@@ -16,6 +16,9 @@ from rlmrec_core.vectors import SemanticEmbeddings
 _SMALLEST = 1e-6
 """Variance, as a share of the largest, under which a direction of the texts is rounding error."""
 
+_ROUNDING = 1e-12
+"""The same as a share of the vectors' mean squared length: above the square of what float32 rounds."""
+
 
 class WeftSettings(AlphaRecSettings):
     """Hyper-parameters of Weft."""
@@ -100,12 +103,15 @@ def _project(vectors: Tensor, centre: Tensor, components: Tensor) -> Tensor:
 def _whitening(items: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
     """The mean, (d_s,), and the components, (d_s, k), by which known rows have variance 1 / k in each of k directions.
 
-    items: (n, d_s); rows of zeros are left out.
+    items: (n, d_s); rows of zeros are left out. Where the others do not differ, one component that is zero everywhere.
     """
     known = items[items.any(dim=1)].double()
     centre = known.mean(dim=0)
     variances, directions = torch.linalg.eigh((known - centre).T @ (known - centre) / len(known))
-    kept = min(n_components, int((variances > _SMALLEST * variances[-1]).sum()))
+    least = torch.maximum(_SMALLEST * variances[-1], _ROUNDING * known.square().sum(dim=1).mean())
+    kept = min(n_components, int((variances > least).sum()))
+    if not kept:  # one text, or the same of all, which tells nothing apart
+        return centre.float(), torch.zeros(items.shape[1], 1)
     scales = (variances[-kept:] * kept).rsqrt()
     return centre.float(), (directions[:, -kept:] * scales).float().contiguous()
 

@@ -67,6 +67,22 @@ def test_wefts_texts_are_whitened_and_added_to_the_ids(n_components, kept):
     torch.testing.assert_close(model.initial(), model.table + model.mapping(model.texts))
 
 
+@pytest.mark.parametrize("same", ["all", "all but rounding", "one"])
+def test_weft_learns_from_ids_where_texts_do_not_differ(same):
+    split, semantic = world()
+    rng = np.random.default_rng(0)
+    items = np.full_like(semantic.items, 0.5)
+    if same == "all but rounding":
+        items += (1e-8 * rng.normal(size=items.shape)).astype(np.float32)
+    if same == "one":
+        items[1:] = 0
+    texts = SemanticEmbeddings(semantic.users, items)
+    settings = TrainConfig(backbones=("weft",), variants=("base",), max_epochs=2, embedding_size=4).runs()[0]
+    fitted = fit(split, settings, texts)
+    assert all(np.isfinite(side).all() for side in (fitted.user_vectors, fitted.item_vectors))
+    assert fitted.item_vectors.any()
+
+
 def test_a_step_of_weft_leaves_out_a_share_of_the_ids_and_never_of_the_texts():
     model, mapped = build("weft", dropout=0.4), build("weft", dropout=0).mapping
     with torch.no_grad():
