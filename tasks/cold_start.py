@@ -16,9 +16,9 @@ from rlmrec_core.ranking.cold_start import ColdItems, best_new, into_space, meas
 from rlmrec_core.ranking.top_k import as_table
 from rlmrec_core.split import Split
 from rlmrec_core.tables import COLD_METRICS, ITEM_INDEX, RECOMMENDATIONS, vectors_of
-from rlmrec_core.vectors import SemanticEmbeddings
+from rlmrec_core.vectors import SemanticEmbeddings, Vectors
 from storage import ArtifactRef, ArtifactStore
-from tasks.models import Model, load_model, load_semantic, role_of, titles_of
+from tasks.models import load_semantic, load_vectors, model_settings, role_of, titles_of
 from tasks.profiles import imported_profiles
 
 NEW_ITEMS = "new_items"
@@ -59,7 +59,7 @@ def lists_of_new(
     prepare: ArtifactRef,
     embed: ArtifactRef | None,
     split: Split,
-    model: Model,
+    vectors: Vectors,
     config: RecommendConfig,
 ) -> pa.Table:
     """Every user's list of new items (RECOMMENDATIONS); no rows where none were embedded."""
@@ -67,11 +67,11 @@ def lists_of_new(
     if embed is None or not ids:
         return RECOMMENDATIONS.empty_table()
     known = load_semantic(artifacts, embed).items
-    placed = into_space(known, model.vectors.items, split.train_popularity(), semantic)
+    placed = into_space(known, vectors.items, split.train_popularity(), semantic)
     user_ids = artifacts.table(prepare, "user_index")["user_id"]
     item_ids = pa.chunked_array([pa.array(ids, pa.string())])
     titles = titles_of(artifacts, prepare, item_ids)
-    return as_table(best_new(model.vectors.users, placed, config.k), user_ids, item_ids, titles)
+    return as_table(best_new(vectors.users, placed, config.k), user_ids, item_ids, titles)
 
 
 def measure_cold(
@@ -91,23 +91,23 @@ def measure_cold(
     held_out = artifacts.table(prepare, "cold_start")
     if not len(held_out) or not models:
         return COLD_METRICS.empty_table()
-    loaded = {role_of(model.id): model for model in map(load_model, models)}
-    named = {role: model.vectors for role, model in loaded.items()}
+    of_model = {model_settings(artifacts, one).model_id: load_vectors(artifacts, one) for one in models}
+    named = {role_of(model): vectors for model, vectors in of_model.items()}
     users, items = (_numbers(artifacts, prepare, side, held_out) for side in ("user", "item"))
     cold = held_out["cold"].to_numpy(zero_copy_only=False)
     tables = []
-    ids, vectors = new_item_vectors(artifacts, embed)
+    ids, texts = new_item_vectors(artifacts, embed)
     place = pc.index_in(held_out["item_id"], pa.array(ids, pa.string())).fill_null(-1).to_numpy()
     rows = (cold == "item") & (place >= 0)
     if semantic is not None and rows.any():
         known = np.unique(place[rows])
-        of_items = ColdItems(vectors[known], users[rows], np.searchsorted(known, place[rows]).astype(np.int32))
+        of_items = ColdItems(texts[known], users[rows], np.searchsorted(known, place[rows]).astype(np.int32))
         tables.append(measure_items(split, of_items, named, semantic, ks))
     if (rows := cold == "user").any():
         tables.append(measure_users(split, _histories(held_out.filter(pa.array(rows)), items[rows]), named, ks))
     if not tables:
         return COLD_METRICS.empty_table()
-    return _mean_over_seeds(pa.concat_tables(tables), {role: names[model.id] for role, model in loaded.items()})
+    return _mean_over_seeds(pa.concat_tables(tables), {role_of(model): names[model] for model in of_model})
 
 
 def _mean_over_seeds(measured: pa.Table, names: Mapping[str, str]) -> pa.Table:

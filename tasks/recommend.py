@@ -19,7 +19,7 @@ from tasks import report
 from tasks.cold_start import NEW_ITEMS, lists_of_new
 from tasks.evidence import meaning, reasons_batches
 from tasks.metrics import best_model
-from tasks.models import embed_of, load_model, load_split, model_settings, titles_of
+from tasks.models import embed_of, load_split, load_vectors, model_settings, titles_of
 from tasks.prepare import DIVIDED
 from tasks.stage import UNCACHED, Stage, StageResult, as_state, result_of
 from tasks.texts import TEXT_MAP, text_map
@@ -53,8 +53,7 @@ def recommend(
     stage = Stage("recommend", VERSION, ("recommendations",), key_fields(config), inputs)
 
     def write(out: ArtifactWriter) -> None:
-        split, trained = load_split(artifacts, prepare), load_model(model)
-        vectors = trained.vectors
+        split, vectors = load_split(artifacts, prepare), load_vectors(artifacts, model)
         ranking = top_k(split, *vectors, config.k, config.left_out, device=settled(config.device))
         user_ids = artifacts.table(prepare, "user_index")["user_id"]
         item_ids = artifacts.table(prepare, "item_index")["item_id"]
@@ -69,7 +68,7 @@ def recommend(
         named = (ids.to_pylist() for ids in (user_ids, item_ids, titles))
         out.batches("reasons", REASONS, reasons_batches(found, *named))
         embedded = embed_of(artifacts, sources)
-        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embedded, split, trained, config))
+        out.table(NEW_ITEMS, lists_of_new(artifacts, prepare, embedded, split, vectors, config))
         out.table(TEXT_MAP, text_map(artifacts, embedded, split, vectors))
 
     result = stage.run(artifacts, write, force=force)
