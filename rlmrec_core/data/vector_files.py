@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from rlmrec_core.data.errors import DataError
 from rlmrec_core.data.files import explained
@@ -78,13 +77,18 @@ def _array(file: Path) -> npt.NDArray[Any]:
                     raise DataError.at("is an archive of arrays", "write one array, by numpy.save", file=file)
                 return found
             if file.suffix == ".safetensors":
+                # PyTorch's, as NumPy knows no bfloat16; and here, as PyTorch takes seconds to load.
+                from safetensors.torch import load_file
+
                 tensors = load_file(file)
                 if len(tensors) != 1:
                     names = ", ".join(sorted(tensors)[:5]) or "none"
                     raise DataError.at(f"holds {len(tensors)} tensors ({names})", "write a file with one", file=file)
-                return next(iter(tensors.values()))
-        # AttributeError: safetensors names a type that NumPy has not.
-        except (ValueError, EOFError, SafetensorError, TypeError, AttributeError) as error:
+                (tensor,) = tensors.values()
+                is_short = tensor.is_floating_point() and tensor.element_size() < 4
+                return (tensor.float() if is_short else tensor).numpy()
+        # KeyError: PyTorch has no such type.
+        except (ValueError, EOFError, SafetensorError, TypeError, KeyError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError.at(f"cannot be read: {error}", "write it anew; pickles are not read", file=file) from None

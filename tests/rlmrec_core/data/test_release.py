@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from rlmrec_core.config import IngestConfig
 from rlmrec_core.data import DataError, check, ingest
@@ -144,15 +146,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["npy", "half", "safetensors", "parquet", "fixed", "large"])
+@pytest.mark.parametrize("kind", ["npy", "half", "safetensors", "bfloat16", "float8", "parquet", "fixed", "large"])
 def test_vectors_of_ones_own(folder, kind):
     """With the ids that stand beside a matrix, as an export has them, or in the table."""
-    file = folder / {"half": "v.npy", "fixed": "v.parquet", "large": "v.parquet"}.get(kind, f"v.{kind}")
+    names = {"half": "npy", "bfloat16": "safetensors", "float8": "safetensors", "fixed": "parquet", "large": "parquet"}
+    file = folder / f"v.{names.get(kind, kind)}"
     ids = ["b", "zz", "a"]
     if file.suffix == ".npy":
         np.save(file, MATRIX.astype(np.float16) if kind == "half" else MATRIX)
-    elif kind == "safetensors":
-        save_file({"embeddings": MATRIX}, file)
+    elif file.suffix == ".safetensors":
+        kept = {"bfloat16": torch.bfloat16, "float8": torch.float8_e4m3fn}.get(kind, torch.float32)
+        save_tensors({"embeddings": torch.from_numpy(MATRIX).to(kept)}, file)
     else:
         types = {"fixed": pa.list_(pa.float32(), 4), "large": pa.large_list(pa.float64())}
         parquet(file, item_id=ids, vector=pa.array(MATRIX.tolist(), types.get(kind, pa.list_(pa.float32()))))
@@ -174,9 +178,9 @@ def archive(file: Path) -> None:
         np.savez(out, MATRIX)
 
 
-def eight_bits(file: Path) -> None:
-    head = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [1, 1], "data_offsets": [0, 1]}}).encode()
-    file.write_bytes(len(head).to_bytes(8, "little") + head + b"0")
+def six_bits(file: Path) -> None:
+    head = json.dumps({"a": {"dtype": "F6_E2M3", "shape": [1, 4], "data_offsets": [0, 3]}}).encode()
+    file.write_bytes(len(head).to_bytes(8, "little") + head + b"000")
 
 
 NO_FLOATS = pa.array([[]], pa.list_(pa.float32()))
@@ -205,7 +209,7 @@ def broken_page(file: Path) -> None:
         ("v.npy", lambda file: np.save(file, np.float32(1)), "is a single number of float32, not a matrix"),
         ("v.pkl", lambda file: file.write_bytes(pickled(MATRIX)), "v.pkl: is no file of vectors.*pickles are not read"),
         ("v.safetensors", lambda file: file.write_bytes(b"x"), "v.safetensors: cannot be read"),
-        ("v.safetensors", eight_bits, "v.safetensors: cannot be read"),
+        ("v.safetensors", six_bits, "v.safetensors: cannot be read"),
         ("v.safetensors", lambda file: save_file({"a": MATRIX, "b": MATRIX}, file), r"holds 2 tensors \(a, b\)"),
         ("v.parquet", lambda file: file.write_bytes(b"x"), "v.parquet: is no Parquet file"),
         ("v.parquet", lambda file: parquet(file, item=["a"]), "column 'vector': the column is missing"),
