@@ -1,14 +1,19 @@
 """The rows of an experiment as people read them, whatever they tell of: as Markdown, as LaTeX and as a picture."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PAPER = "in the paper"
+_SETTING = re.compile(r" ([a-z_]\w*)=(-?\d+(?:\.\d+)?(?:e-?\d+)?)(?= |$)")
+"""A number by which a model's name tells it from others, as `model_id.labels` writes it."""
+_FEWEST = 3
+"""Values of a setting from which on a line shows more than bars."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,10 @@ def latex(sheet: Sheet) -> str:
 
 
 def picture(sheet: Sheet, form: Literal["svg", "png"]) -> bytes:
-    """A bar for each model, or what the sheet draws itself. The same sheet gives the same bytes."""
+    """A bar for each model, a line for those that differ in a number alone, or what the sheet draws itself.
+
+    The same sheet gives the same bytes.
+    """
     import matplotlib  # takes a second, which the command line need not wait for
     from matplotlib.figure import Figure
 
@@ -74,11 +82,53 @@ def picture(sheet: Sheet, form: Literal["svg", "png"]) -> bytes:
         figure = Figure(figsize=(8, 1 + 0.25 * len(sheet.bars)), layout="constrained")
         if sheet.draw:
             sheet.draw(figure)
+        elif found := _curves(sheet.bars):
+            _draw_curves(figure, sheet.axis, found)
         else:
             _draw_bars(figure, sheet)
         written = BytesIO()
         figure.savefig(written, format=form, dpi=120, metadata={"Date": None} if form == "svg" else {"Software": None})
     return written.getvalue()
+
+
+class _Curves(NamedTuple):
+    """Models along a setting. lines: by what is left of their names, from the least value to the largest."""
+
+    setting: str
+    lines: dict[str, list[tuple[float, Bar]]]
+
+
+def _curves(bars: Sequence[Bar]) -> _Curves | None:
+    """The lines of a picture, None where bars tell more: where several settings or too few values tell models apart.
+
+    Models without the setting are left out: what does not change makes the lines flat.
+    """
+    numbers = [(bar, *found) for bar in bars for found in _SETTING.findall(bar.label)]
+    settings = {setting for _, setting, _ in numbers}
+    if len(settings) != 1 or len({float(value) for *_, value in numbers}) < _FEWEST:
+        return None
+    lines: dict[str, list[tuple[float, Bar]]] = {}
+    for bar, _, value in numbers:
+        lines.setdefault(_SETTING.sub("", bar.label), []).append((float(value), bar))
+    ordered = {name: sorted(points, key=lambda point: point[0]) for name, points in lines.items()}
+    return _Curves(settings.pop(), ordered)
+
+
+def _draw_curves(figure: "Figure", axis: str, curves: _Curves) -> None:
+    """A line for each model along the setting, that of what others are compared with in grey."""
+    figure.set_size_inches(8, 5)
+    axes = figure.subplots()
+    colours = iter(f"C{n}" for n in range(len(curves.lines) + 1) if n != 7)  # grey
+    for name, points in curves.lines.items():
+        values, bars = zip(*points, strict=True)
+        colour = "C7" if all(bar.is_reference for bar in bars) else next(colours)
+        heights, spreads = [bar.value for bar in bars], [bar.spread or 0.0 for bar in bars]
+        axes.errorbar(values, heights, spreads, fmt="o-", markersize=4, capsize=2, color=colour, label=name)
+    axes.set_xlabel(curves.setting)
+    axes.set_ylabel(axis)
+    axes.grid(alpha=0.3)
+    for text in axes.legend(fontsize="small").get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_bars(figure: "Figure", sheet: Sheet) -> None:

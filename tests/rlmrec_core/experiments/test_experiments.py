@@ -9,7 +9,7 @@ from rlmrec_core import ranking
 from rlmrec_core.config import load_config
 from rlmrec_core.experiments import RECIPES, RecipeName, applied, arms, latex, markdown, n_models, picture
 from rlmrec_core.experiments.accuracy import EXPERIMENT, Measured, Start, rows_of, sheet
-from rlmrec_core.experiments.sheet import Bar, Sheet
+from rlmrec_core.experiments.sheet import Bar, Sheet, _curves
 from rlmrec_core.model_id import ModelId
 from rlmrec_core.tables import METRICS, SIGNIFICANCE, user_metrics_schema
 
@@ -155,6 +155,26 @@ def test_the_same_rows_are_the_same_picture(table):
     assert drawn == picture(shown, "svg") and picture(shown, "png") == picture(shown, "png")
     assert b"sgl kar noise=0.1" in drawn and b"recall@20 on test" in drawn and b"in the paper" in drawn
     assert drawn != picture(sheet(rows_from(table, 1, 1)), "svg")
+
+
+def along_noise(*values, suffix=""):
+    return [
+        Bar(f"{name} noise={value}{suffix}", 0.3 - value, 0.01, is_reference=name == "$x$ base")
+        for value in values
+        for name in ("$x$ base", "$x$ con shuffle=True")
+    ]
+
+
+def test_models_along_a_number_are_lines():
+    axis, flat = "recall@20", Bar("popularity", 0.1, is_reference=True)
+    bars = along_noise(0.1, 0.0, 5e-05)
+    assert list(_curves([*bars, flat]).lines) == ["$x$ base", "$x$ con shuffle=True"]
+    assert [value for value, _ in _curves(bars).lines["$x$ base"]] == [0, 5e-05, 0.1]
+    drawn = picture(Sheet([], [], axis, [*bars, flat]), "svg").decode()
+    assert ">noise<" in drawn and ">$x$ con shuffle=True<" in drawn and "popularity" not in drawn
+    assert drawn == picture(Sheet([], [], axis, bars), "svg").decode()
+    for others in (along_noise(0.1, 0.2), [*bars, Bar("y n_layers=2", 0.1)], along_noise(1, 2, 3, suffix=" k=1")):
+        assert _curves(others) is None and b">noise<" not in picture(Sheet([], [], axis, others), "svg")
 
 
 def test_nothing_measured_is_an_empty_table():
