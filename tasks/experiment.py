@@ -14,7 +14,17 @@ from storage import ArtifactStore, ArtifactWriter, StoreConfig
 from tasks import datasets, report
 from tasks.experiment_budget import Planned, estimate
 from tasks.experiment_page import PAGE, experiment_page
-from tasks.experiment_rows import ArmRun, Material, Rerank, RunStages, accuracy, far_neighbours, orders, seconds
+from tasks.experiment_rows import (
+    ArmRun,
+    Material,
+    Rerank,
+    RunStages,
+    accuracy,
+    check_has_text,
+    far_neighbours,
+    orders,
+    seconds,
+)
 from tasks.rerank import check_can_rerank, cost_of_rerank, rerank
 from tasks.stage import Stage, StageResult, result_of
 from tasks.stages import Done, for_this_data, run_by_hand
@@ -44,6 +54,8 @@ def experiment(
     shows = RECIPES[recipe].shows
     if shows == "orders":
         check_can_rerank(store, prepared[0].prepare)
+    if shows == "far neighbours":
+        check_has_text(prepared[0])
     if shows == "seconds":
         return _write(artifacts, recipe, config, seconds(artifacts, prepared[0]))
     told = estimate(artifacts, [one for run in prepared for one in _planned(artifacts, run, prepared)])

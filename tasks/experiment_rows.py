@@ -141,11 +141,16 @@ def seconds(artifacts: ArtifactStore, arm: ArmRun) -> Material:
     return Material({"prepare": arm.prepare.key, **inputs}, make)
 
 
-def far_neighbours(artifacts: ArtifactStore, arms: Sequence[ArmRun], run_stages: RunStages) -> Material:
-    """Where models rank users who share no item and whose texts are alike. Raises DataError without texts."""
-    (arm,) = arms
+def check_has_text(arm: ArmRun) -> None:
+    """Raise DataError where there are no texts that far neighbours could be found by."""
     if "embed" not in arm.done:
-        raise DataError.at("the data hold no text, which far neighbours are found by", "take data with text")
+        problem = "far neighbours are found by texts: the data hold none, or Base alone is trained, which reads none"
+        raise DataError.at(problem, "take data with text, and a variant that reads it")
+
+
+def far_neighbours(artifacts: ArtifactStore, arms: Sequence[ArmRun], run_stages: RunStages) -> Material:
+    """Where models rank users who share no item and whose texts are alike."""
+    (arm,) = arms
     prepare, embed = arm.prepare, arm.done["embed"][0].ref
     models = [(model_settings(artifacts, result.ref), result.ref) for result in arm.done["train"]]
 

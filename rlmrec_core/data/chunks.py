@@ -44,6 +44,7 @@ class Chunk:
 
     numbers: of each row, from 1. lines: where each begins in the file. faults: takes the rows that cannot be used;
     where there is none, the first of them is raised. usable: which rows have no fault so far. counts: of repairs.
+    unread: names of the file's other columns.
     """
 
     file: Path
@@ -54,6 +55,7 @@ class Chunk:
     counts: Counter[str] = field(default_factory=Counter)
     odd: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Where a column of text holds what is neither text nor number: true, a list, an object."""
+    unread: Sequence[str] = ()
     usable: npt.NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,10 +154,13 @@ def _reader_of(file: Path, form: TableFormat, block_column: str | None) -> _Read
 def _read_text(
     file: Path, columns: list[str], form: TableFormat, faults: MalformedLines | None, block_column: str | None
 ) -> Iterator[Chunk]:
+    unread: list[str] = []
+
     def pick(present: Sequence[str], hint: str) -> Sequence[str]:
         if len(present) == 1 and not hint:
             hint = ", no more; if lines stand above the header, remove them"
         _require(file, columns, present, hint)
+        unread[:] = [name for name in present if name not in columns]
         return columns
 
     for rows in read_delimited(file, form, pick, block_column):
@@ -163,7 +168,7 @@ def _read_text(
         if faults is not None:
             faults.doubt(str(file), rows.doubtful)
         if len(rows.numbers) or rows.faults:
-            chunk = Chunk(file, rows.columns, rows.numbers, rows.lines, faults)
+            chunk = Chunk(file, rows.columns, rows.numbers, rows.lines, faults, unread=unread)
             if len(columns) > 1:
                 way_out = "drop the row; where it is the first, leave ingest.column_names out or set ingest.header"
                 chunk.refuse(columns[0], _names_again(rows.columns), "the row repeats the columns' names", way_out)
@@ -188,14 +193,16 @@ def _report(file: Path, found: list[Fault], faults: MalformedLines | None) -> No
 def _read_parquet(
     file: Path, columns: list[str], _form: TableFormat, _faults: MalformedLines | None
 ) -> Iterator[Chunk]:
-    _require(file, columns, parquet_columns(file))
+    present = parquet_columns(file)
+    _require(file, columns, present)
+    unread = [name for name in present if name not in columns]
     n_rows = 0
     with explained(file), pq.ParquetFile(file) as table:
         for batch in table.iter_batches(columns=columns):
             numbers = range(n_rows + 1, n_rows + 1 + batch.num_rows)
             n_rows += batch.num_rows
             if batch.num_rows:
-                yield Chunk(file, {name: batch.column(name) for name in columns}, numbers)
+                yield Chunk(file, {name: batch.column(name) for name in columns}, numbers, unread=unread)
 
 
 def _read_json_lines(
@@ -225,7 +232,8 @@ def _read_json_lines(
         numbers, begins = [row for row, _ in places], [line for _, line in places]
         if objects or misfits:
             arrays = {name: array for name, (array, _) in read.items()}
-            yield Chunk(file, arrays, numbers, partial(list, begins), counts=counts, odd=odd)
+            unread = sorted(seen.difference(columns))
+            yield Chunk(file, arrays, numbers, partial(list, begins), counts=counts, odd=odd, unread=unread)
     if seen:
         _require(file, columns, seen)
 

@@ -1,7 +1,7 @@
 """A user's own tables: CSV, TSV, other delimited text, JSON Lines or Parquet, with a column mapping."""
 
 import codecs
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -48,15 +48,17 @@ class TabularReader(Reader):
     ) -> Iterator[pa.RecordBatch]:
         config = self.config
         times = TimeColumn(config.timestamp_format)
-        n_rows = 0
+        n_rows, unread = 0, set[str]()
         self.malformed.start(str(file))
         chunks = read_chunks([file], named, config, self.malformed, config.block_column)
         for chunk in cells.with_known_times(chunks, config.columns.timestamp, times):
+            unread.update(chunk.unread)
             batch = self._interaction_batch(chunk, times, known, seen)
             n_rows += int(chunk.usable.sum())
             yield batch
         self.malformed.finish(str(file), n_rows)
         self.warnings += times.warnings(file, config.columns.timestamp or "")
+        self._tell_of_unread(file, unread, ("rating", "timestamp", "event", "review"))
         self._doubt_encoding(file, config.encoding)
 
     def items(self) -> Iterator[pa.RecordBatch]:
@@ -69,9 +71,10 @@ class TabularReader(Reader):
 
     def _items_of(self, file: Path, key: str, named: list[str], seen: set[str]) -> Iterator[pa.RecordBatch]:
         columns = self.config.columns
-        n_rows = 0
+        n_rows, unread = 0, set[str]()
         self.malformed.start(str(file))
         for chunk in read_chunks([file], named, self.config.format_of_items, self.malformed):
+            unread.update(chunk.unread)
             ids = cells.ids(chunk, key)
             cells.refuse_repeated(chunk, key, ids, seen)
             arrays = [
@@ -85,7 +88,15 @@ class TabularReader(Reader):
             n_rows += batch.num_rows
             yield batch
         self.malformed.finish(str(file), n_rows)
+        self._tell_of_unread(file, unread, ("title", "description"))
         self._doubt_encoding(file, self.config.format_of_items.encoding)
+
+    def _tell_of_unread(self, file: Path, unread: set[str], settings: Sequence[str]) -> None:
+        """Columns that are called as a setting which names none were probably forgotten."""
+        unnamed = [name for name in settings if getattr(self.config.columns, name) is None]
+        for name in sorted(column for column in unread if column.strip().casefold() in unnamed):
+            setting = f"ingest.columns.{name.strip().casefold()}"
+            self.warnings.append(f"{file}: the column {name!r} is not read; {setting} = {name!r} has it read")
 
     def _doubt_encoding(self, file: Path, encoding: str | None) -> None:
         """Encodings of one byte a character take anything, text in UTF-8 too, and garble it."""

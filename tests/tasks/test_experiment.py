@@ -151,9 +151,10 @@ def test_an_estimate_is_told_before_anything_is_trained(tmp_path, monkeypatch):
     assert estimates[2] == "4 models, 4 of them trained already: nothing is left to train"
 
 
-def test_without_text_nobody_is_near(tmp_path):
+def test_without_text_nobody_is_near_which_is_said_before_anything_is_trained(tmp_path):
     config = load_config(
         overrides={**small().model_dump(), "train": {**small().train.model_dump(), "variants": ["base"]}}
     )
-    with pytest.raises(DataError, match="hold no text, which far neighbours are found by"):
+    with pytest.raises(DataError, match="far neighbours are found by texts: the data hold none, or Base alone"):
         experiment_by_hand("figure6", config, StoreConfig(url=str(tmp_path / "artifacts")), 1)
+    assert not (tmp_path / "artifacts" / "train").exists()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlmrec_core.config import ColumnMapping, IngestConfig
-from rlmrec_core.data import DataError, ingest, open_reader
+from rlmrec_core.data import DataError, check, ingest, open_reader
 from rlmrec_core.tables import INTERACTIONS, ITEMS
 from tests.rlmrec_core.data.worlds import drain
 
@@ -267,3 +267,20 @@ def test_sources_are_all_files_read(tmp_path: Path) -> None:
         write(tmp_path / name, [{"user": 1, "item": 1}])
     sources = open_reader(IngestConfig(reader="tabular", path=str(tmp_path))).sources()
     assert [source.name for source in sources] == ["interactions.csv", "items.jsonl"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_columns_that_were_probably_forgotten_are_told(tmp_path, suffix):
+    """A rating that is not read makes a dislike count as a like, and a title that is not read leaves nothing to say."""
+    write(tmp_path / f"interactions.{suffix}", [{"user": "u", "item": "i", "Rating": 1.0, "review": "no", "x": "y"}])
+    write(tmp_path / f"items.{suffix}", [{"item": "i", "title": "T", "colour": "red"}])
+    shop = {"reader": "tabular", "path": str(tmp_path), "quote": '"'}
+    told = check(IngestConfig(**shop, columns=BASIC)).warnings
+    assert [line.partition(": ")[2] for line in told] == [
+        "the column 'Rating' is not read; ingest.columns.rating = 'Rating' has it read",
+        "the column 'review' is not read; ingest.columns.review = 'review' has it read",
+        "the column 'title' is not read; ingest.columns.title = 'title' has it read",
+    ]
+    named = {**BASIC, "rating": "Rating", "review": "review", "title": "title"}
+    checked = check(IngestConfig(**shop, columns=named))
+    assert checked.usable and not checked.warnings
