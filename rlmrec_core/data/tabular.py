@@ -93,10 +93,11 @@ class TabularReader(Reader):
 
     def _tell_of_unread(self, file: Path, unread: set[str], settings: Sequence[str]) -> None:
         """Columns that are called as a setting which names none were probably forgotten."""
-        unnamed = [name for name in settings if getattr(self.config.columns, name) is None]
-        for name in sorted(column for column in unread if column.strip().casefold() in unnamed):
-            setting = f"ingest.columns.{name.strip().casefold()}"
-            self.warnings.append(f"{file}: the column {name!r} is not read; {setting} = {name!r} has it read")
+        for column in sorted(unread):
+            name = column.strip().casefold()
+            if name in settings and getattr(self.config.columns, name) is None:
+                has_it_read = f"ingest.columns.{name} = {column!r} has it read"
+                self.warnings.append(f"{file}: the column {column!r} is not read; {has_it_read}")
 
     def _doubt_encoding(self, file: Path, encoding: str | None) -> None:
         """Encodings of one byte a character take anything, text in UTF-8 too, and garble it."""

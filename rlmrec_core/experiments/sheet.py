@@ -115,15 +115,14 @@ def _curves(bars: Sequence[Bar]) -> _Curves | None:
 
 
 def _draw_curves(figure: "Figure", axis: str, curves: _Curves) -> None:
-    """A line for each model along the setting, that of what others are compared with in grey."""
+    """A line for each model along the setting, dashed for what others are compared with."""
     figure.set_size_inches(8, 5)
     axes = figure.subplots()
-    colours = iter(f"C{n}" for n in range(len(curves.lines) + 1) if n != 7)  # grey
     for name, points in curves.lines.items():
         values, bars = zip(*points, strict=True)
-        colour = "C7" if all(bar.is_reference for bar in bars) else next(colours)
         heights, spreads = [bar.value for bar in bars], [bar.spread or 0.0 for bar in bars]
-        axes.errorbar(values, heights, spreads, fmt="o-", markersize=4, capsize=2, color=colour, label=name)
+        form = "o--" if all(bar.is_reference for bar in bars) else "o-"
+        axes.errorbar(values, heights, spreads, fmt=form, markersize=4, capsize=2, label=name)
     axes.set_xlabel(curves.setting)
     axes.set_ylabel(axis)
     axes.grid(alpha=0.3)
